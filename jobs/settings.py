@@ -1,0 +1,78 @@
+"""Every setting of every Beckon process, in one place.
+
+Read, weakest first, from the defaults below, the file ``beckon.env`` in the working directory and
+the environment (``BECKON_KAFKA_PORT=29092``). ``beckon config`` prints what is in force.
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class Settings(BaseSettings):
+    """Ports, places and pace; units are in the names, listeners are on loopback unless told."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="BECKON_", env_file="beckon.env", extra="forbid", frozen=True
+    )
+
+    data_dir: Path = Field(Path(".beckon"), description="logs, server data, checkpoints, pid files")
+    cache_dir: Path | None = Field(None, description="jars; default: the user's cache directory")
+    infra_dir: Path | None = Field(None, description="server configuration, campaigns, mappings")
+    host: str = Field("127.0.0.1", description="address that local servers listen on")
+
+    kafka_port: int = 19092
+    kafka_controller_port: int = 19093
+    redis_port: int = 16379
+    hbase_thrift_port: int = 19090
+    hbase_master_port: int = 16000
+    hbase_region_port: int = 16020
+    hbase_zookeeper_port: int = 12181
+    flink_rest_port: int = 18081
+    flink_rpc_port: int = 16123
+    flink_metrics_port: int = 19249
+
+    kafka_bootstrap: str | None = Field(None, description="default: the local stack's broker")
+    redis_url: str | None = Field(None, description="default: the local stack's Redis")
+    hbase_thrift_host: str | None = Field(None, description="default: the local stack's host")
+    flink_rest_url: str | None = Field(None, description="default: the local stack's cluster")
+
+    partitions: int = Field(4, ge=1, description="partitions of each topic when Beckon creates it")
+    task_managers: int = Field(1, ge=1, description="Flink TaskManagers of one slot each")
+    shards: Literal[16, 256] = Field(256, description="Flink keys; one hex digit or two of an MD5")
+    batch_window_ms: int = Field(3, ge=1, le=100, description="micro-batch of the crossing")
+    checkpoint_interval_ms: int = Field(10_000, ge=500)
+    state_backend: Literal["hashmap", "rocksdb"] = "hashmap"
+    delivery: Literal["at-least-once", "exactly-once"] = "at-least-once"
+
+    @cached_property
+    def bootstrap(self) -> str:
+        """Kafka address of every client."""
+        return self.kafka_bootstrap or f"{self.host}:{self.kafka_port}"
+
+    @cached_property
+    def redis(self) -> str:
+        """Redis URL of every client."""
+        return self.redis_url or f"redis://{self.host}:{self.redis_port}/0"
+
+    @cached_property
+    def hbase_host(self) -> str:
+        """Host of the HBase Thrift server."""
+        return self.hbase_thrift_host or self.host
+
+    @cached_property
+    def flink(self) -> str:
+        """URL of the JobManager's REST interface."""
+        return self.flink_rest_url or f"http://{self.host}:{self.flink_rest_port}"
+
+    @cached_property
+    def infra(self) -> Path:
+        """The ``infra/`` folder: configured, or the one of the checkout we run in."""
+        if self.infra_dir is not None:
+            return self.infra_dir
+        return Path(__file__).resolve().parent.parent / "infra"
