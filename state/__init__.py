@@ -1,0 +1,1 @@
+"""What we remember about a customer, how one event changes it, and how it becomes bytes."""

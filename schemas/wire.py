@@ -1,0 +1,150 @@
+"""Bytes to contracts and back.
+
+Decoding validates: a record that comes out of `decode_event` or `decode_outcome` holds what the
+contract promises. Encoding is deterministic: the same value gives the same bytes.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Iterable
+from datetime import datetime
+from functools import cache
+from typing import Any, Final, NoReturn, TypeVar
+
+import msgspec
+
+from schemas.control import ControlRecord
+from schemas.deadletter import DeadLetter
+from schemas.errors import InvalidRecord
+from schemas.event import MAX_EVENT_BYTES, SCHEMA_VERSION, BehaviorEvent
+from schemas.outcome import Outcome
+
+T = TypeVar("T")
+
+YEAR_2000_MS: Final = 946_684_800_000
+_KEPT_PAYLOAD_BYTES: Final = 4_096
+
+encode: Final = msgspec.json.Encoder().encode
+"""Any contract to JSON bytes."""
+
+_event: Final = msgspec.json.Decoder(BehaviorEvent)
+_outcome: Final = msgspec.json.Decoder(Outcome)
+_control: Final[msgspec.json.Decoder[ControlRecord]] = msgspec.json.Decoder(ControlRecord)
+
+
+class _Version(msgspec.Struct):
+    schema_version: Any = SCHEMA_VERSION
+
+
+_version: Final = msgspec.json.Decoder(_Version)
+
+
+def decode_event(raw: bytes) -> BehaviorEvent:
+    """Read a behaviour event.
+
+    Raises:
+        InvalidRecord: oversized, broken_json, unknown_version or wrong_type.
+    """
+    return _decode(_event, raw)
+
+
+def decode_outcome(raw: bytes) -> Outcome:
+    """Read an outcome; raises as `decode_event` does."""
+    outcome = _decode(_outcome, raw)
+    if outcome.decision_id is None and outcome.kind not in ("unsubscribed", "complained"):
+        raise InvalidRecord(
+            "wrong_type", f"an outcome of kind {outcome.kind!r} must name its decision_id"
+        )
+    return outcome
+
+
+def decode_control(raw: bytes) -> ControlRecord:
+    """Read a control record; raises as `decode_event` does, with no bound on its size."""
+    try:
+        record = _control.decode(raw)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        _explain(raw, error)
+    if record.schema_version != SCHEMA_VERSION:
+        _unknown_version(record.schema_version)
+    return record
+
+
+def _decode(decoder: msgspec.json.Decoder[T], raw: bytes) -> T:
+    if len(raw) > MAX_EVENT_BYTES:
+        raise InvalidRecord("oversized", f"{len(raw)} bytes; at most {MAX_EVENT_BYTES} are read")
+    try:
+        record = decoder.decode(raw)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        _explain(raw, error)
+    if record.schema_version != SCHEMA_VERSION:  # type: ignore[attr-defined]
+        _unknown_version(record.schema_version)  # type: ignore[attr-defined]
+    return record
+
+
+def _explain(raw: bytes, error: Exception) -> NoReturn:
+    """Name the reason: a foreign version explains a wrong shape better than the shape does."""
+    try:
+        version = _version.decode(raw).schema_version
+    except msgspec.ValidationError:
+        version = SCHEMA_VERSION
+    except (msgspec.DecodeError, UnicodeDecodeError) as broken:
+        raise InvalidRecord("broken_json", str(broken)) from None
+    if version != SCHEMA_VERSION:
+        _unknown_version(version)
+    raise InvalidRecord("wrong_type", str(error)) from None
+
+
+def _unknown_version(version: object) -> NoReturn:
+    raise InvalidRecord(
+        "unknown_version", f"schema_version {version!r}; this release reads {SCHEMA_VERSION}"
+    )
+
+
+def instant_ms(ts: int | str) -> int:
+    """UTC milliseconds of a contract's ``ts``.
+
+    Raises:
+        InvalidRecord: bad_timestamp, when it is no time, has no zone or lies before 2000.
+    """
+    if type(ts) is int:
+        moment = ts
+    else:
+        try:
+            parsed = datetime.fromisoformat(ts)  # type: ignore[arg-type]
+        except ValueError:
+            raise InvalidRecord("bad_timestamp", f"{ts!r} is not an RFC 3339 date-time") from None
+        if parsed.tzinfo is None:
+            raise InvalidRecord("bad_timestamp", f"{ts!r} has no zone; add Z or an offset")
+        moment = round(parsed.timestamp() * 1_000)
+    if moment < YEAR_2000_MS:
+        raise InvalidRecord("bad_timestamp", f"{ts!r} lies before 2000; is it in seconds?")
+    return moment
+
+
+@cache
+def _known_fields(contract: type[msgspec.Struct]) -> frozenset[str]:
+    return frozenset(field.encode_name for field in msgspec.structs.fields(contract))
+
+
+def unknown_fields(contract: type[msgspec.Struct], raw: bytes) -> Iterable[str]:
+    """The top-level fields of a valid record that its contract does not know."""
+    return msgspec.json.decode(raw, type=dict[str, msgspec.Raw]).keys() - _known_fields(contract)
+
+
+def dead_letter(
+    error: InvalidRecord, raw: bytes, topic: str, partition: int, offset: int, ingested_ms: int
+) -> DeadLetter:
+    """What is kept of a refused record."""
+    return DeadLetter(
+        reason=error.reason,
+        detail=error.detail,
+        topic=topic,
+        partition=partition,
+        offset=offset,
+        sha256=hashlib.sha256(raw).hexdigest(),
+        size_bytes=len(raw),
+        payload=base64.b64encode(raw[:_KEPT_PAYLOAD_BYTES]).decode("ascii"),
+        ingested_ms=ingested_ms,
+    )

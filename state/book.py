@@ -1,0 +1,67 @@
+"""What the engine itself did about a customer and still waits for: sends, waits, exposures."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from msgspec import Struct, field
+
+SENDS_LIMIT: Final = 16
+EXPOSURES_LIMIT: Final = 32
+LAST_SENT_LIMIT: Final = 64
+
+
+class Armed(Struct, array_like=True, frozen=True, gc=False):
+    """A campaign that waits for something not to happen until ``due_ms`` (event time)."""
+
+    due_ms: int
+    event_id: str
+    event_ms: int
+    ingested_ms: int
+    item: str | None = None
+    category: str | None = None
+
+
+class Exposure(Struct, array_like=True, frozen=True, gc=False):
+    """A decision that was published and whose attribution window is open."""
+
+    decision_id: str
+    campaign: str
+    channel: str
+    closes_ms: int
+    clicked: bool = False
+
+
+class Book(Struct, array_like=True):
+    """The engine's side of a customer's state; bounded by the limits above."""
+
+    revision: int = 0
+    newest_ms: int = 0
+    sends: list[int] = field(default_factory=list)
+    last_sent: dict[str, int] = field(default_factory=dict)
+    armed: dict[str, Armed] = field(default_factory=dict)
+    exposures: list[Exposure] = field(default_factory=list)
+
+    def record_send(self, campaign: str, now_ms: int) -> None:
+        """Remember a send for the frequency cap and the campaign's cooldown."""
+        self.sends.append(now_ms)
+        if len(self.sends) > SENDS_LIMIT:
+            del self.sends[0]
+        self.last_sent[campaign] = now_ms
+        if len(self.last_sent) > LAST_SENT_LIMIT:
+            del self.last_sent[min(self.last_sent, key=lambda name: self.last_sent[name])]
+
+    def sends_since(self, start_ms: int) -> int:
+        """How many messages were sent after ``start_ms``, at most `SENDS_LIMIT`."""
+        return sum(1 for sent in self.sends if sent > start_ms)
+
+    def wake_at_ms(self) -> int | None:
+        """When this customer must be looked at again, in event time; None for never."""
+        first = None
+        for armed in self.armed.values():
+            if first is None or armed.due_ms < first:
+                first = armed.due_ms
+        for exposure in self.exposures:
+            if first is None or exposure.closes_ms < first:
+                first = exposure.closes_ms
+        return first

@@ -1,0 +1,161 @@
+"""A customer: a settled profile, the facts that are not settled yet, and the engine's book.
+
+State is written once for each batch that touches a customer, so a write must not cost a whole
+profile. It is therefore kept as a log-structured pair: ``base`` is an encoded profile of every
+fact that no event within the lateness bound can still precede, ``tail`` holds the facts since, in
+event-time order. Accepting an event appends some tens of bytes; the profile up to now (``head``)
+is folded from both when somebody asks, and a fact that arrives out of order is put in its place
+and folded again. So any order of arrival within the bound gives the same profile, exactly, for
+every kind of tag, and none of them has to be commutative.
+
+Layout, little-endian: magic ``BKC``, version ``u8``, lengths of base, tail and book ``u32`` each,
+then the three, all MessagePack.
+"""
+
+from __future__ import annotations
+
+import struct
+from bisect import bisect_right
+from typing import Final
+
+import msgspec
+
+from state.book import Book
+from state.fact import Fact
+from state.profile import Profile
+
+VERSION: Final = 1
+TAIL_SOFT: Final = 16
+TAIL_HARD: Final = 256
+
+_MAGIC: Final = b"BKC"
+_HEADER: Final = struct.Struct("<3sBIII")
+_encode: Final = msgspec.msgpack.Encoder().encode
+_decode_tail: Final = msgspec.msgpack.Decoder(list[Fact]).decode
+_decode_book: Final = msgspec.msgpack.Decoder(Book).decode
+
+
+class CorruptState(ValueError):
+    """State bytes that we did not write, or not whole."""
+
+
+class Customer:
+    """One customer's state; see the module for how it is kept."""
+
+    __slots__ = ("_head", "_ids", "_packed", "base", "book", "tail")
+
+    def __init__(
+        self, base: bytes = b"", tail: list[Fact] | None = None, book: Book | None = None
+    ) -> None:
+        self.base = base
+        self.tail = [] if tail is None else tail
+        self.book = Book() if book is None else book
+        self._packed = [_encode(fact) for fact in self.tail]
+        self._head: Profile | None = None
+        self._ids: set[int] | None = None
+
+    def profile(self) -> Profile:
+        """The profile up to the newest fact; read it, do not change it."""
+        head = self._head
+        if head is None:
+            head = self._head = Profile.decode(self.base) if self.base else Profile()
+            head.apply_all(self.tail)
+        return head
+
+    def knows(self, id64: int) -> bool:
+        """Whether an event or outcome of this id was accepted before.
+
+        The window is every unsettled fact and the last `SEEN_LIMIT` settled ones.
+        """
+        ids = self._ids
+        if ids is None:
+            head = self.profile()
+            ids = self._ids = {*head.seen, *(fact.id64 for fact in self.tail)}
+        return id64 in ids
+
+    def is_late(self, ts: int, lateness_ms: int) -> bool:
+        """Whether a fact of time ``ts`` comes later than the bound allows."""
+        return ts < self.book.newest_ms - lateness_ms
+
+    def accept(self, fact: Fact) -> None:
+        """Take a fact in, wherever in time it belongs."""
+        tail = self.tail
+        if not tail or _order(tail[-1]) <= (fact.ts, fact.id64):
+            tail.append(fact)
+            self._packed.append(_encode(fact))
+            if self._head is not None:
+                self._head.apply(fact)
+        else:
+            place = bisect_right(tail, _order(fact), key=_order)
+            tail.insert(place, fact)
+            self._packed.insert(place, _encode(fact))
+            self._head = None
+        if self._ids is not None:
+            self._ids.add(fact.id64)
+        book = self.book
+        book.revision += 1
+        if fact.ts > book.newest_ms:
+            book.newest_ms = fact.ts
+
+    def settle(self, lateness_ms: int) -> None:
+        """Fold what can no longer be preceded into the base, once the tail is long.
+
+        Call it before a batch's facts are accepted, never after: what a batch accepted stays in
+        the tail of the state that it publishes. Beyond `TAIL_HARD` facts the oldest half settles
+        whatever its age, which keeps the size bounded.
+        """
+        tail = self.tail
+        if len(tail) <= TAIL_SOFT:
+            return
+        horizon = self.book.newest_ms - lateness_ms
+        settled = bisect_right(tail, horizon, key=lambda fact: fact.ts)
+        if len(tail) - settled > TAIL_HARD:
+            settled = len(tail) - TAIL_HARD // 2
+        if settled == 0:
+            return
+        if settled == len(tail):
+            base = self.profile()
+        else:
+            base = Profile.decode(self.base) if self.base else Profile()
+            base.apply_all(tail[:settled])
+        self.base = base.encode()
+        del tail[:settled], self._packed[:settled]
+        self._ids = None
+
+    def encode(self) -> bytes:
+        """The bytes that `decode` reads."""
+        packed = self._packed
+        tail = b"\xdd" + len(packed).to_bytes(4, "big") + b"".join(packed)
+        book = _encode(self.book)
+        header = _HEADER.pack(_MAGIC, VERSION, len(self.base), len(tail), len(book))
+        return b"".join((header, self.base, tail, book))
+
+    @classmethod
+    def decode(cls, data: bytes) -> Customer:
+        """Read a customer.
+
+        Raises:
+            CorruptState: wrong magic, unknown version, or lengths that do not add up.
+        """
+        if len(data) < _HEADER.size:
+            raise CorruptState(f"customer state of {len(data)} bytes; the header alone has 16")
+        magic, version, base, tail, book = _HEADER.unpack_from(data)
+        if magic != _MAGIC or version != VERSION:
+            raise CorruptState(
+                f"customer state starts with {data[:4]!r}; this release reads version {VERSION}"
+            )
+        if len(data) != _HEADER.size + base + tail + book:
+            raise CorruptState(f"customer state of {len(data)} bytes is cut or has a tail")
+        at = _HEADER.size
+        try:
+            return cls(
+                data[at : at + base],
+                _decode_tail(data[at + base : at + base + tail]),
+                _decode_book(data[at + base + tail :]),
+            )
+        except msgspec.DecodeError as error:
+            raise CorruptState(f"customer state does not decode: {error}") from error
+
+
+def _order(fact: Fact) -> tuple[int, int]:
+    return fact.ts, fact.id64

@@ -1,0 +1,49 @@
+"""What every kind of tag is: a small fold over a customer's facts."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+from msgspec import Struct
+
+from state.fact import Fact
+
+Value = int | float | str | bool | None
+
+MINUTE_MS = 60_000
+HOUR_MS = 3_600_000
+DAY_MS = 86_400_000
+
+
+class Dimension(Struct, frozen=True):
+    """One named value of a profile, as the catalogue lists it."""
+
+    name: str
+    type: Literal["int", "float", "str", "bool"]
+    unit: str
+    meaning: str
+
+
+class Tag(Struct, array_like=True):
+    """State of one kind of tag for one customer; a subclass's fields are what is persisted.
+
+    Facts arrive in event-time order, except those later than the lateness bound: `apply` must
+    take such a one without failing. State must stay bounded whatever arrives. Two customers with
+    the same facts have equal state.
+    """
+
+    LISTENS: ClassVar[frozenset[str] | None] = None
+    """Actions that can change this tag; None is every event's action, but no outcome's."""
+
+    def apply(self, fact: Fact) -> None:
+        """Take one fact in."""
+        raise NotImplementedError
+
+    def dimensions(self, now_ms: int) -> dict[str, Value]:
+        """Every dimension of `catalogue`, as of ``now_ms``; None where nothing is known."""
+        raise NotImplementedError
+
+    @classmethod
+    def catalogue(cls) -> tuple[Dimension, ...]:
+        """The dimensions of this kind; the same for all customers."""
+        raise NotImplementedError

@@ -1,0 +1,101 @@
+"""How often the customer did what: per action and window."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from msgspec import field
+
+from schemas.event import ACTIONS
+from state.fact import Fact
+from state.tagging.base import DAY_MS, HOUR_MS, MINUTE_MS, Dimension, Tag, Value
+
+COUNTED: Final = (*ACTIONS, "other")
+_PLACE: Final = {action: place for place, action in enumerate(ACTIONS)}
+_OTHER: Final = len(ACTIONS)
+
+# A window is a number of whole buckets, the newest included, so its edge moves by one bucket:
+# an hour in steps of five minutes, a day in hours, the long ones in UTC days.
+_GRIDS: Final = ((5 * MINUTE_MS, 12), (HOUR_MS, 24), (DAY_MS, 30))
+WINDOWS: Final[dict[str, tuple[int, int]]] = {
+    "1h": (0, 12),
+    "24h": (1, 24),
+    "7d": (2, 7),
+    "30d": (2, 30),
+}
+
+
+class Counters(Tag):
+    """Counts of each action: for ever, and in buckets over three grids of time.
+
+    ``grids[action][grid]`` is ``[bucket, count, bucket, count, …]``, oldest first, no empty ones.
+    """
+
+    lifetime: list[int] = field(default_factory=lambda: [0] * len(COUNTED))
+    grids: dict[int, list[list[int]]] = field(default_factory=dict)
+
+    def apply(self, fact: Fact) -> None:
+        """Count the fact in each grid."""
+        place = _PLACE.get(fact.action, _OTHER)
+        self.lifetime[place] += 1
+        grids = self.grids.get(place)
+        if grids is None:
+            grids = self.grids[place] = [[], [], []]
+        ts = fact.ts
+        for buckets, (width, length) in zip(grids, _GRIDS, strict=True):
+            bucket = ts // width
+            if buckets and buckets[-2] == bucket:
+                buckets[-1] += 1
+            elif not buckets or buckets[-2] < bucket:
+                buckets += (bucket, 1)
+                while buckets[0] <= bucket - length:
+                    del buckets[:2]
+            else:
+                _count_late(buckets, bucket, length)
+
+    def count(self, action: str, window: str, now_ms: int) -> int:
+        """How often ``action`` happened in a window of `WINDOWS` that ends at ``now_ms``."""
+        grids = self.grids.get(_PLACE.get(action, _OTHER))
+        if grids is None:
+            return 0
+        grid, length = WINDOWS[window]
+        newest = now_ms // _GRIDS[grid][0]
+        buckets = grids[grid]
+        return sum(
+            buckets[place + 1]
+            for place in range(0, len(buckets), 2)
+            if newest - length < buckets[place] <= newest
+        )
+
+    def dimensions(self, now_ms: int) -> dict[str, Value]:
+        """``<action>_count_<window>`` and ``<action>_count_total``."""
+        values: dict[str, Value] = {}
+        for place, action in enumerate(COUNTED):
+            for window in WINDOWS:
+                values[f"{action}_count_{window}"] = self.count(action, window, now_ms)
+            values[f"{action}_count_total"] = self.lifetime[place]
+        return values
+
+    @classmethod
+    def catalogue(cls) -> tuple[Dimension, ...]:
+        """Five counts for each of the ten actions."""
+        return tuple(
+            Dimension(f"{action}_count_{window}", "int", "events", f"{action} in the last {window}")
+            if window != "total"
+            else Dimension(f"{action}_count_total", "int", "events", f"{action}, ever")
+            for action in COUNTED
+            for window in (*WINDOWS, "total")
+        )
+
+
+def _count_late(buckets: list[int], bucket: int, length: int) -> None:
+    """Count in an older bucket, keeping the order; what lies before the window is left out."""
+    if bucket <= buckets[-2] - length:
+        return
+    place = 0
+    while buckets[place] < bucket:
+        place += 2
+    if buckets[place] == bucket:
+        buckets[place + 1] += 1
+    else:
+        buckets[place:place] = (bucket, 1)
