@@ -45,7 +45,7 @@ class Fact(Struct, array_like=True, frozen=True, gc=False):
 
 def id64(identifier: str) -> int:
     """The 64-bit hash by which an id is remembered (xxHash3; not a secret)."""
-    return xxh3_64_intdigest(identifier)
+    return xxh3_64_intdigest(identifier.encode())
 
 
 def fact_of_event(event: BehaviorEvent, ts: int, digest: int, seq: int) -> Fact:

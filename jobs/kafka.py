@@ -1,0 +1,141 @@
+"""Kafka as our own processes use it: topics, clients, reading a topic from end to end."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any, Final, cast
+
+from confluent_kafka import (
+    OFFSET_BEGINNING,
+    Consumer,
+    KafkaError,
+    KafkaException,
+    Message,
+    Producer,
+    TopicPartition,
+)
+from confluent_kafka.admin import AdminClient
+from confluent_kafka.cimpl import NewTopic
+
+from jobs.settings import Settings
+from schemas.errors import UserMistake
+from schemas.topics import CONTROL, TOPICS
+
+_PATIENCE_S: Final = 10.0
+
+
+def producer(settings: Settings, **overrides: Any) -> Producer:
+    """A producer that loses nothing: idempotent, acknowledged by all replicas, low linger."""
+    return Producer(
+        {
+            "bootstrap.servers": settings.bootstrap,
+            "enable.idempotence": True,
+            "linger.ms": 1,
+            "queue.buffering.max.messages": 1_000_000,
+            **overrides,
+        }
+    )
+
+
+def consumer(settings: Settings, group: str, **overrides: Any) -> Consumer:
+    """A consumer that commits when told, and asks for more at once when its queue runs low."""
+    return Consumer(
+        {
+            "bootstrap.servers": settings.bootstrap,
+            "group.id": group,
+            "enable.auto.commit": False,
+            "auto.offset.reset": "earliest",
+            "fetch.queue.backoff.ms": 1,
+            "fetch.wait.max.ms": 10,
+            **overrides,
+        }
+    )
+
+
+def ensure_topics(settings: Settings) -> list[str]:
+    """Create those of `schemas.topics.TOPICS` that are missing; returns their names."""
+    admin = AdminClient({"bootstrap.servers": settings.bootstrap})
+    present = _metadata(admin, settings).topics
+    missing = [topic for topic in TOPICS if topic.name not in present]
+    if not missing:
+        return []
+    futures = admin.create_topics(
+        [
+            NewTopic(
+                topic.name,
+                num_partitions=1 if topic.single_partition else settings.partitions,
+                replication_factor=1,
+                config={
+                    "cleanup.policy": topic.cleanup,
+                    "retention.ms": str(-1 if topic.retention_ms is None else topic.retention_ms),
+                },
+            )
+            for topic in missing
+        ]
+    )
+    for future in futures.values():
+        try:
+            future.result(timeout=_PATIENCE_S)
+        except KafkaException as error:
+            if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
+                raise
+    return [topic.name for topic in missing]
+
+
+def read_to_end(settings: Settings, topics: Sequence[str]) -> Iterator[Message]:
+    """Every record of the topics, from the first kept to the newest at the time of the call."""
+    reader = consumer(settings, "beckon-reader", **{"enable.partition.eof": True})
+    try:
+        known = _metadata(reader, settings).topics
+        absent = [topic for topic in topics if topic not in known]
+        if absent:
+            raise UserMistake(f"no topic {absent[0]!r} on {settings.bootstrap}; run `beckon run`")
+        assigned = [
+            TopicPartition(topic, partition, OFFSET_BEGINNING)
+            for topic in topics
+            for partition in known[topic].partitions
+        ]
+        ends: dict[tuple[str, int], int] = {}
+        for place in assigned:
+            low, high = reader.get_watermark_offsets(place, timeout=_PATIENCE_S)
+            if high > low:
+                ends[place.topic, place.partition] = high
+        reader.assign(assigned)
+        while ends:
+            for message in reader.consume(2_000, timeout=1.0):
+                place_key = cast("tuple[str, int]", (message.topic(), message.partition()))
+                error = message.error()
+                if error is None:
+                    offset, end = cast(int, message.offset()), ends.get(place_key, 0)
+                    if offset < end:
+                        yield message
+                    if offset + 1 >= end:
+                        ends.pop(place_key, None)
+                elif error.code() == KafkaError._PARTITION_EOF:
+                    ends.pop(place_key, None)  # the last offsets hold a transaction's marker
+                else:
+                    raise KafkaException(error)
+    finally:
+        reader.close()
+
+
+def control_snapshot(settings: Settings) -> list[tuple[str, bytes]]:
+    """The control records in force: the newest of each key, withdrawn ones left out."""
+    newest: dict[str, bytes] = {}
+    for message in read_to_end(settings, [CONTROL]):
+        key = (message.key() or b"").decode("utf-8", "replace")
+        value = message.value()
+        newest.pop(key, None)
+        if value is not None:
+            newest[key] = value
+    return list(newest.items())
+
+
+def _metadata(client: AdminClient | Consumer, settings: Settings) -> Any:
+    try:
+        return client.list_topics(timeout=_PATIENCE_S)
+    except KafkaException as error:
+        raise UserMistake(
+            f"no Kafka broker answers at {settings.bootstrap}: {error.args[0].str()}. "
+            "Start one with `beckon stack up`, or set BECKON_KAFKA_BOOTSTRAP."
+        ) from error
