@@ -18,6 +18,15 @@ Identifier = Annotated[
         description="opaque to Beckon; no control characters",
     ),
 ]
+UserId = Annotated[
+    str,
+    Meta(
+        min_length=1,
+        max_length=128,
+        pattern=r"^[\x21-\x7e]+$",
+        description="printable ASCII without spaces: it is a key in four systems",
+    ),
+]
 Label = Annotated[str, Meta(max_length=128)]
 Money = Annotated[float, Meta(ge=0, le=1e12)]
 Instant = Annotated[
@@ -100,7 +109,7 @@ class BehaviorEvent(Struct, frozen=True):
     """Topic ``beckon.events.v1``. ``event_id`` is the producer's and makes a retry harmless."""
 
     event_id: Identifier
-    user_id: Identifier
+    user_id: UserId
     action: Annotated[str, Meta(pattern=r"^[a-z][a-z0-9_]{0,31}$")]
     ts: Instant
     schema_version: int = SCHEMA_VERSION

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
-from schemas.event import SCHEMA_VERSION, Identifier, Instant, Money
+from schemas.event import SCHEMA_VERSION, Identifier, Instant, Money, UserId
 
 OutcomeKind = Literal[
     "delivered", "opened", "clicked", "converted", "bounced", "unsubscribed", "complained"
@@ -23,7 +23,7 @@ class Outcome(Struct, frozen=True):
     """
 
     outcome_id: Identifier
-    user_id: Identifier
+    user_id: UserId
     kind: OutcomeKind
     ts: Instant
     schema_version: int = SCHEMA_VERSION

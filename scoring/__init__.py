@@ -1,0 +1,1 @@
+"""What we conclude from what we remember: candidates, gates, scores, channels. Pure functions."""

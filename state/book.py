@@ -33,7 +33,10 @@ class Exposure(Struct, array_like=True, frozen=True, gc=False):
 
 
 class Book(Struct, array_like=True):
-    """The engine's side of a customer's state; bounded by the limits above."""
+    """The engine's side of a customer's state; bounded by the limits above.
+
+    ``hints`` are the outstanding entries of the shard's due list for this customer.
+    """
 
     revision: int = 0
     newest_ms: int = 0
@@ -41,6 +44,7 @@ class Book(Struct, array_like=True):
     last_sent: dict[str, int] = field(default_factory=dict)
     armed: dict[str, Armed] = field(default_factory=dict)
     exposures: list[Exposure] = field(default_factory=list)
+    hints: list[int] = field(default_factory=list)
 
     def record_send(self, campaign: str, now_ms: int) -> None:
         """Remember a send for the frequency cap and the campaign's cooldown."""

@@ -1,0 +1,288 @@
+"""The batch loop, without an engine: a shard's micro-batch in, strings for Kafka out.
+
+Flink's operator, the JVM-free test harness, replay and the benchmark's plain loop all run this
+class, each with a `ShardStore` of its own.
+
+    records ─▶ sort ─▶ for each: decode, find the customer, step ─▶ clock ─▶ due list ─▶ commit
+
+A record is ``topic ␟ partition ␟ offset ␟ Kafka time in ms ␟ payload`` and an output is
+``topic ␟ key ␟ value`` (␟ is U+001F). Payloads and values are bytes carried as ISO-8859-1 text,
+which is how the JVM hands them over without touching them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from binascii import b2a_base64
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Final, NamedTuple, Protocol
+
+from schemas import topics
+from schemas.audit import Outcomes
+from schemas.decision import Decision
+from schemas.errors import InvalidRecord, RefusedControl
+from schemas.event import BehaviorEvent
+from schemas.outcome import Outcome
+from schemas.profile import Profile
+from schemas.wire import dead_letter, decode_event, decode_outcome, encode, unknown_fields
+from scoring.emit import Emit, Step
+from scoring.step import event_time, on_due, on_event, on_outcome
+from scoring.world import World
+from state.clock import ShardClock
+from state.customer import Customer
+from state.due import DueList
+
+SEPARATOR: Final = "\x1f"
+UNKNOWN_FIELDS_SHARE: Final = 16
+"""One record in so many, by offset, is looked through for fields that the contract lacks."""
+
+_CLOCK: Final = "\x00clock"
+_INPUTS: Final = list(topics.INPUTS)
+
+
+class ShardStore(Protocol):
+    """Keyed state of one shard: keys to bytes. Customers' ids, and keys of ours that start NUL."""
+
+    def get(self, key: str) -> bytes | None:
+        """The bytes of a key, None when there are none."""
+        ...
+
+    def put_all(self, dirty: Mapping[str, bytes | None]) -> None:
+        """Write keys; a value of None removes its key."""
+        ...
+
+
+class MemoryStore(dict[str, bytes]):
+    """A `ShardStore` in a dictionary."""
+
+    def put_all(self, dirty: Mapping[str, bytes | None]) -> None:
+        """Write keys; a value of None removes its key."""
+        for key, value in dirty.items():
+            if value is None:
+                self.pop(key, None)
+            else:
+                self[key] = value
+
+
+class DeciderConfig(NamedTuple):
+    """Bounds of one subtask: how many decoded customers it keeps at hand."""
+
+    cached_customers: int = 20_000
+
+
+class _Shard(NamedTuple):
+    clock: ShardClock
+    due: DueList
+
+
+class _Record(NamedTuple):
+    topic: str
+    partition: int
+    offset: int
+    ingested_ms: int
+    payload: str
+
+
+def shard_of(user_id: str, shards: int) -> str:
+    """The shard of a customer: the leading one (16 shards) or two (256) hex digits of an MD5."""
+    digest = hashlib.md5(user_id.encode(), usedforsecurity=False).hexdigest()
+    return digest[: 1 if shards == 16 else 2]
+
+
+class Decider:
+    """Runs the core for the shards of one subtask.
+
+    It keeps decoded customers at hand, least recently used first out, and writes through: after
+    `on_batch` the store holds everything. ``control`` is a snapshot of the control topic, in
+    force before the first record; ``sealed`` are decisions already published (see `World`).
+    """
+
+    def __init__(
+        self,
+        config: DeciderConfig = DeciderConfig(),  # noqa: B008 - a NamedTuple is immutable
+        control: Iterable[tuple[str, bytes]] = (),
+        sealed: Iterable[Decision] = (),
+    ) -> None:
+        self.world = World()
+        self.world.sealed = {decision.decision_id: decision for decision in sealed}
+        self.counters: Counter[str] = Counter()
+        self._limit = config.cached_customers
+        self._customers: dict[str, Customer] = {}
+        self._shards: dict[str, _Shard] = {}
+        for key, value in control:
+            self.on_control(key, value)
+
+    def on_control(self, key: str, value: bytes | None, *, offset: int = -1) -> list[str]:
+        """Put a control record in force; a refused one becomes a dead letter and no more."""
+        try:
+            self.world.accept(key, value)
+        except RefusedControl as error:
+            self.counters["control_refused"] += 1
+            invalid = InvalidRecord(error.reason, error.detail)
+            letter = dead_letter(invalid, value or b"", topics.CONTROL, 0, offset, 0)
+            return [_output(topics.DEAD_LETTERS, f"{topics.CONTROL}/{key}", encode(letter))]
+        self.counters["control_accepted"] += 1
+        return []
+
+    def on_batch(self, shard: str, store: ShardStore, records: Sequence[str]) -> list[str]:
+        """Take a micro-batch of a shard through the core and commit what came of it.
+
+        Returns the outputs: for each input exactly one row in an audit record, and for each
+        customer whose facts changed one profile.
+        """
+        return _Batch(self, shard, store).run(records)
+
+    def on_tick(self, shard: str, store: ShardStore, now_ms: int) -> list[str]:
+        """Let the wall clock move an idle shard, and do what has become due."""
+        return _Batch(self, shard, store).tick(now_ms)
+
+    def shard(self, name: str, store: ShardStore) -> _Shard:
+        """Clock and due list of a shard, read from the store the first time."""
+        found = self._shards.get(name)
+        if found is None:
+            clock = store.get(_CLOCK)
+            found = self._shards[name] = _Shard(
+                ShardClock() if clock is None else ShardClock.decode(clock), DueList(store.get)
+            )
+        return found
+
+    def customer(self, user_id: str, store: ShardStore) -> Customer:
+        """A customer, from the cache, the store, or new."""
+        cache = self._customers
+        customer = cache.pop(user_id, None)
+        if customer is None:
+            data = store.get(user_id)
+            customer = Customer() if data is None else Customer.decode(data)
+            if len(cache) >= self._limit:
+                del cache[next(iter(cache))]
+        cache[user_id] = customer
+        return customer
+
+
+class _Batch:
+    """One micro-batch of one shard."""
+
+    def __init__(self, decider: Decider, shard: str, store: ShardStore) -> None:
+        self.decider = decider
+        self.world = decider.world
+        self.name = shard
+        self.store = store
+        self.clock, self.due = decider.shard(shard, store)
+        self.lateness_ms = decider.world.policy.lateness_ms
+        self.touched: dict[str, tuple[Customer, int]] = {}
+        self.outputs: list[str] = []
+
+    def run(self, records: Sequence[str]) -> list[str]:
+        rows: list[tuple[int, int, int, str, str]] = []
+        counters = self.decider.counters
+        for record in _in_order(records):
+            step = self._take(record)
+            rows.append((_INPUTS.index(record.topic), record.partition, record.offset, *step[:2]))
+            counters[step.end] += 1
+            if step.emits:
+                self._publish(step.emits)
+        self._fire(self.clock.advance(self.lateness_ms))
+        audit = Outcomes(self.name, _INPUTS, rows)
+        self.outputs.append(_output(topics.AUDIT, self.name, encode(audit)))
+        return self._commit()
+
+    def tick(self, now_ms: int) -> list[str]:
+        before = self.clock.now_ms
+        clock_ms = self.clock.tick(now_ms, self.lateness_ms)
+        if clock_ms == before and not self.due.has_due(clock_ms):
+            return []
+        self._fire(clock_ms)
+        return self._commit()
+
+    def _take(self, record: _Record) -> Step:
+        raw = record.payload.encode("latin-1")
+        try:
+            if record.topic == topics.OUTCOMES:
+                outcome = decode_outcome(raw)
+                ts = event_time(outcome.ts, record.ingested_ms, self.world)
+                step = on_outcome(self._touch(outcome.user_id), outcome, ts)
+                contract: type[BehaviorEvent | Outcome] = Outcome
+            else:
+                step = self._event(raw, record)
+                contract = BehaviorEvent
+        except InvalidRecord as error:
+            return self._bury(error, raw, record)
+        if record.offset % UNKNOWN_FIELDS_SHARE == 0 and unknown_fields(contract, raw):
+            self.decider.counters["unknown_fields_sampled"] += 1
+        return step
+
+    def _event(self, raw: bytes, record: _Record) -> Step:
+        event = decode_event(raw)
+        ts = event_time(event.ts, record.ingested_ms, self.world)
+        customer = self._touch(event.user_id)
+        # What fell due before this event is settled first, with what was known up to then.
+        before = ts - self.lateness_ms
+        wake_ms = customer.book.wake_at_ms()
+        if wake_ms is not None and wake_ms <= before:
+            self._publish(on_due(event.user_id, customer, before, self.world))
+        step = on_event(customer, event, ts, record.ingested_ms, self.world)
+        self.clock.observe(record.partition, ts, record.ingested_ms)
+        return step
+
+    def _touch(self, user_id: str) -> Customer:
+        """The customer, settled before the batch's first fact, and to be written at its end."""
+        found = self.touched.get(user_id)
+        if found is not None:
+            return found[0]
+        customer = self.decider.customer(user_id, self.store)
+        customer.settle(self.lateness_ms)
+        self.touched[user_id] = (customer, customer.book.revision)
+        return customer
+
+    def _bury(self, error: InvalidRecord, raw: bytes, record: _Record) -> Step:
+        letter = dead_letter(error, raw, *record[:4])
+        key = f"{record.topic}/{record.partition}/{record.offset}"
+        self.outputs.append(_output(topics.DEAD_LETTERS, key, encode(letter)))
+        return Step("dead", error.reason, [])
+
+    def _fire(self, clock_ms: int) -> None:
+        for user_id in self.due.pop_due(clock_ms):
+            customer = self._touch(user_id)
+            book = customer.book
+            book.hints = [hint for hint in book.hints if hint > clock_ms]
+            self._publish(on_due(user_id, customer, clock_ms, self.world))
+
+    def _publish(self, emits: list[Emit]) -> None:
+        counters = self.decider.counters
+        for topic, key, record in emits:
+            counters[topic] += 1
+            self.outputs.append(_output(topic, key, encode(record)))
+
+    def _commit(self) -> list[str]:
+        dirty: dict[str, bytes | None] = {}
+        for user_id, (customer, since) in self.touched.items():
+            book = customer.book
+            wake_ms = book.wake_at_ms()
+            if wake_ms is not None and (not book.hints or wake_ms < min(book.hints)):
+                book.hints.append(wake_ms)
+                self.due.add(user_id, wake_ms)
+            data = dirty[user_id] = customer.encode()
+            if book.revision != since:
+                snapshot = b2a_base64(data, newline=False).decode("ascii")
+                profile = Profile(user_id, book.newest_ms, book.revision, since, snapshot)
+                self.outputs.append(_output(topics.PROFILES, user_id, encode(profile)))
+        dirty.update(self.due.take_writes())
+        dirty[_CLOCK] = self.clock.encode()
+        self.store.put_all(dirty)
+        return self.outputs
+
+
+def _in_order(records: Sequence[str]) -> list[_Record]:
+    """Parse, and restore the order of each partition, on which equal decisions rest."""
+    parsed = []
+    for record in records:
+        topic, partition, offset, ingested_ms, payload = record.split(SEPARATOR, 4)
+        parsed.append(_Record(topic, int(partition), int(offset), int(ingested_ms), payload))
+    if len(parsed) > 1:
+        parsed.sort(key=lambda record: record[:3])
+    return parsed
+
+
+def _output(topic: str, key: str, value: bytes) -> str:
+    return f"{topic}{SEPARATOR}{key}{SEPARATOR}{value.decode('latin-1')}"

@@ -1,0 +1,61 @@
+"""What every kind of campaign is: a trigger over one customer's facts."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from msgspec import Struct
+
+from schemas.control import Campaign
+from state.book import Armed, Book
+from state.fact import Fact
+from state.profile import Profile
+
+ANY: Final = "*"
+
+
+class Trigger(Struct, frozen=True):
+    """What set a campaign off; times are event time, UTC ms."""
+
+    event_id: str
+    at_ms: int
+    ingested_ms: int
+    item: str | None
+    category: str | None
+    brand: str | None = None
+    price: float | None = None
+
+
+class CampaignKind:
+    """A campaign made ready to run; one instance for each campaign in force, shared by customers.
+
+    A kind says which facts it wants (`listens_to`) and answers with a `Trigger` when it wants to
+    speak. What it must remember of a customer it keeps in the customer's book.
+    """
+
+    __slots__ = ("spec",)
+
+    def __init__(self, spec: Campaign) -> None:
+        self.spec = spec
+
+    def listens_to(self, action: str) -> bool:
+        """Whether a fact of this action matters to this campaign."""
+        raise NotImplementedError
+
+    def on_fact(
+        self, fact: Fact, event_id: str, ingested_ms: int, profile: Profile, book: Book
+    ) -> Trigger | None:
+        """Look at a fact that the profile already holds; a trigger if the time to speak is now."""
+        raise NotImplementedError
+
+    def on_late_fact(self, fact: Fact, book: Book) -> None:
+        """Look at a fact that came later than the bound: it may end a wait, never begin one."""
+
+    def on_due(self, armed: Armed, profile: Profile) -> Trigger | None:
+        """The wait that this campaign armed has run out; a trigger if it still wants to speak."""
+        return None
+
+
+def names(actions: tuple[str, ...]) -> frozenset[str] | None:
+    """The set of actions, None for any."""
+    return None if ANY in actions else frozenset(actions)

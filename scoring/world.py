@@ -1,0 +1,132 @@
+"""Everything in force: campaigns, model, policy, posteriors, catalogue."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from schemas.control import (
+    Campaign,
+    CatalogueItem,
+    ControlRecord,
+    Model,
+    Policy,
+    Posterior,
+    control_key,
+)
+from schemas.decision import Decision
+from schemas.errors import InvalidRecord, RefusedControl
+from schemas.wire import decode_control
+from scoring.campaigns import ready
+from scoring.campaigns.base import CampaignKind
+from scoring.model import LogisticModel, prior_model, verify
+
+_MEMO_LIMIT: Final = 1_024
+
+
+class World:
+    """What a step reads besides the customer. Changed between batches, never within one.
+
+    ``sealed`` holds decisions that a run before this one had already published after the state we
+    resumed from was saved: they are made again as they were, whatever has been learned since.
+    """
+
+    def __init__(self) -> None:
+        self.policy = Policy()
+        self.campaigns: dict[str, CampaignKind] = {}
+        self.model: LogisticModel = self._prior()
+        self.posteriors: dict[tuple[str, str], Posterior] = {}
+        self.catalogue: dict[str, CatalogueItem] = {}
+        self.sealed: dict[str, Decision] = {}
+        self._updated: dict[str, int] = {}
+        self._listeners: dict[str, tuple[CampaignKind, ...]] = {}
+
+    def listeners(self, action: str) -> tuple[CampaignKind, ...]:
+        """The active campaigns that want facts of this action, by id."""
+        found = self._listeners.get(action)
+        if found is None:
+            found = tuple(
+                kind for _, kind in sorted(self.campaigns.items()) if kind.listens_to(action)
+            )
+            if len(self._listeners) < _MEMO_LIMIT:  # actions are the producers' words
+                self._listeners[action] = found
+        return found
+
+    def arms(self, spec: Campaign, channels: tuple[str, ...]) -> tuple[tuple[float, float], ...]:
+        """Beta parameters of a campaign's channels; the policy's prior where nothing is known."""
+        known, policy = self.posteriors, self.policy
+        return tuple(
+            (posterior.alpha, posterior.beta)
+            if (posterior := known.get((spec.id, channel))) is not None
+            else (policy.prior_alpha, policy.prior_beta)
+            for channel in channels
+        )
+
+    def posterior_version(self, campaign: str, channel: str) -> int:
+        """How many rewards the arm has learned from."""
+        posterior = self.posteriors.get((campaign, channel))
+        return 0 if posterior is None else posterior.version
+
+    def accept(self, key: str, value: bytes | None) -> None:
+        """Put a control record in force, or withdraw the one of this key when there is no value.
+
+        A record older than the one in force is ignored, so order and repeats do not matter.
+
+        Raises:
+            RefusedControl: it cannot be used; everything stays as it was.
+        """
+        if value is None:
+            self._withdraw(key)
+            return
+        try:
+            record = decode_control(value)
+        except InvalidRecord as error:
+            reason = {"model": "refused_model", "campaign": "refused_campaign"}
+            kind = key.partition("/")[0]
+            raise RefusedControl(reason.get(kind, "refused_control"), error.detail) from error
+        if control_key(record) != key:
+            raise RefusedControl(
+                "refused_control", f"key {key!r} does not match its record {control_key(record)!r}"
+            )
+        age = record.version if isinstance(record, Posterior) else record.updated_ms
+        if age < self._updated.get(key, -1):
+            return
+        self._put_in_force(record)
+        self._updated[key] = age
+
+    def _put_in_force(self, record: ControlRecord) -> None:
+        match record:
+            case Campaign():
+                if record.status == "active":
+                    self.campaigns[record.id] = ready(record)
+                else:
+                    self.campaigns.pop(record.id, None)
+                self._listeners.clear()
+            case Model():
+                self.model = verify(record)
+            case Policy():
+                self.policy = record
+            case Posterior():
+                self.posteriors[record.campaign_id, record.channel] = record
+            case CatalogueItem():
+                self.catalogue[record.id] = record
+
+    def _withdraw(self, key: str) -> None:
+        kind, _, name = key.partition("/")
+        match kind:
+            case "campaign":
+                self.campaigns.pop(name, None)
+                self._listeners.clear()
+            case "model":
+                self.model = self._prior()
+            case "policy":
+                self.policy = Policy()
+            case "posterior":
+                campaign, _, channel = name.partition("/")
+                self.posteriors.pop((campaign, channel), None)
+            case "item":
+                self.catalogue.pop(name, None)
+        self._updated.pop(key, None)
+
+    def _prior(self) -> LogisticModel:
+        policy = self.policy
+        return prior_model(policy.prior_alpha / (policy.prior_alpha + policy.prior_beta))
