@@ -6,6 +6,7 @@ the environment (``BECKON_KAFKA_PORT=29092``). ``beckon config`` prints what is 
 
 from __future__ import annotations
 
+import os
 from functools import cached_property
 from pathlib import Path
 from typing import Literal
@@ -26,6 +27,14 @@ class Settings(BaseSettings):
     infra_dir: Path | None = Field(None, description="server configuration, campaigns, mappings")
     host: str = Field("127.0.0.1", description="address that local servers listen on")
 
+    java: Literal["auto", "machine", "wheel"] = Field(
+        "auto", description="auto: the machine's Java 17 or newer, else the one in a wheel"
+    )
+    maven_repository: str = Field(
+        "https://repo1.maven.org/maven2", description="where the servers' jars come from"
+    )
+    start_timeout_s: float = Field(90, gt=0, description="patience with a server that starts")
+
     kafka_port: int = 19092
     kafka_controller_port: int = 19093
     redis_port: int = 16379
@@ -35,7 +44,10 @@ class Settings(BaseSettings):
     hbase_zookeeper_port: int = 12181
     flink_rest_port: int = 18081
     flink_rpc_port: int = 16123
-    flink_metrics_port: int = 19249
+    flink_metrics: bool = Field(
+        False, description="Flink's Prometheus reporter; it listens on every interface"
+    )
+    flink_metrics_port: int = Field(19249, description="JobManager; TaskManagers take the next")
 
     kafka_bootstrap: str | None = Field(None, description="default: the local stack's broker")
     redis_url: str | None = Field(None, description="default: the local stack's Redis")
@@ -44,6 +56,7 @@ class Settings(BaseSettings):
 
     partitions: int = Field(4, ge=1, description="partitions of each topic when Beckon creates it")
     task_managers: int = Field(1, ge=1, description="Flink TaskManagers of one slot each")
+    task_manager_memory_mb: int = Field(3072, ge=1536, description="of one TaskManager process")
     shards: Literal[16, 256] = Field(256, description="Flink keys; one hex digit or two of an MD5")
     batch_window_ms: int = Field(3, ge=1, le=100, description="micro-batch of the crossing")
     checkpoint_interval_ms: int = Field(10_000, ge=500)
@@ -69,6 +82,13 @@ class Settings(BaseSettings):
     def flink(self) -> str:
         """URL of the JobManager's REST interface."""
         return self.flink_rest_url or f"http://{self.host}:{self.flink_rest_port}"
+
+    @cached_property
+    def cache(self) -> Path:
+        """Where downloads are kept: configured, or the user's cache directory."""
+        if self.cache_dir is not None:
+            return self.cache_dir
+        return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "beckon"
 
     @cached_property
     def infra(self) -> Path:

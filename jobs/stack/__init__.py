@@ -1,0 +1,1 @@
+"""Real servers on one machine: child processes on loopback, under one directory."""

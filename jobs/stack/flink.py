@@ -1,0 +1,117 @@
+"""A Flink cluster out of the apache-flink wheel: a JobManager and TaskManagers of one slot."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+import urllib.request
+from importlib.util import find_spec
+from pathlib import Path
+
+import yaml
+
+from jobs.stack.errors import StackError
+from jobs.stack.server import Server, Site
+
+Json = dict[str, object]
+
+MANAGED_MEMORY_MB = {"hashmap": 64, "rocksdb": 768}
+CHECKPOINT_MODE = {"at-least-once": "AT_LEAST_ONCE", "exactly-once": "EXACTLY_ONCE"}
+
+
+def flink(site: Site) -> list[Server]:
+    """The JobManager and the TaskManagers."""
+    settings = site.settings
+    home = flink_home()
+    _configure(site, home)
+    environment = {
+        "FLINK_CONF_DIR": str(site.config("flink")),
+        "FLINK_LIB_DIR": str(site.data("flink") / "lib"),
+        "FLINK_LOG_DIR": str(site.logs),
+        "FLINK_PID_DIR": str(site.data("flink") / "pids"),
+        # A worker must find Beckon's packages wherever this process found them.
+        "PYTHONPATH": str(Path(__file__).resolve().parents[2]),
+    }
+
+    def workers() -> int:
+        return registered_task_managers(settings.flink_rest_port, settings.host)
+
+    job_manager = Server(
+        name="jobmanager",
+        command=[home / "bin" / "jobmanager.sh", "start-foreground"],
+        environment=site.environment("jobmanager", **environment),
+        ports={
+            "flink_rest_port": settings.flink_rest_port,
+            "flink_rpc_port": settings.flink_rpc_port,
+        },
+        ready=lambda: workers() >= 0,
+    )
+    task_managers = [
+        Server(
+            name=f"taskmanager-{number}",
+            command=[home / "bin" / "taskmanager.sh", "start-foreground"],
+            environment=site.environment(f"taskmanager-{number}", **environment),
+            ports={},
+            ready=lambda: workers() >= settings.task_managers,
+        )
+        for number in range(1, settings.task_managers + 1)
+    ]
+    return [job_manager, *task_managers]
+
+
+def flink_home() -> Path:
+    """The Flink distribution inside the apache-flink wheel.
+
+    Raises:
+        StackError: the wheel is not installed.
+    """
+    spec = find_spec("pyflink")
+    if spec is None or spec.origin is None:
+        raise StackError("Flink is not installed: install `beckon[flink]`")
+    return Path(spec.origin).parent
+
+
+def registered_task_managers(port: int, host: str) -> int:
+    """How many TaskManagers the JobManager knows; -1 while it does not answer."""
+    try:
+        with urllib.request.urlopen(f"http://{host}:{port}/overview", timeout=2) as answer:
+            return int(json.load(answer)["taskmanagers"])
+    except (OSError, ValueError, KeyError):
+        return -1
+
+
+def _configure(site: Site, home: Path) -> None:
+    """Write the configuration and gather the jars that the wheel keeps apart."""
+    settings = site.settings
+    config, data = site.config("flink"), site.data("flink")
+    shipped = yaml.safe_load((home / "conf" / "config.yaml").read_text())
+    site.render(
+        "flink.yaml",
+        config / "config.yaml",
+        data=data,
+        python=sys.executable,
+        # What this Flink needs opened in a modern Java is its own knowledge.
+        java_options=json.dumps(f"{shipped['env']['java']['opts']['all']} -XX:+UseG1GC"),
+        managed_memory_mb=MANAGED_MEMORY_MB[settings.state_backend],
+        checkpoint_mode=CHECKPOINT_MODE[settings.delivery],
+        metrics=json.dumps(_metrics(settings.flink_metrics_port) if settings.flink_metrics else {}),
+    )
+    shutil.copy(settings.infra / "stack" / "log4j2.properties", config / "log4j-console.properties")
+
+    for folder in ("lib", "pids", "tmp", "checkpoints", "savepoints"):
+        (data / folder).mkdir(exist_ok=True)
+    jars = [*(home / "lib").glob("*.jar"), *(home / "opt").glob("flink-python-*.jar")]
+    wanted = {jar.name: jar for jar in [*jars, *site.jars["flink"]]}
+    for link in (data / "lib").iterdir():
+        if link.name not in wanted or link.readlink() != wanted[link.name]:
+            link.unlink()
+    for name, jar in wanted.items():
+        if not (data / "lib" / name).is_symlink():
+            (data / "lib" / name).symlink_to(jar)
+
+
+def _metrics(port: int) -> Json:
+    factory = "org.apache.flink.metrics.prometheus.PrometheusReporterFactory"
+    reporter = {"factory": {"class": factory}, "port": f"{port}-{port + 20}"}
+    return {"reporters": "prom", "reporter": {"prom": reporter}}
