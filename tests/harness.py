@@ -1,0 +1,152 @@
+"""The whole stream without a JVM: a topic of records in, every output out, learning included."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import msgspec
+
+from operators.learning import Learner
+from operators.shard import SEPARATOR, Decider, DeciderConfig, MemoryStore, shard_of
+from schemas import topics
+from schemas.control import ControlRecord, control_key
+from schemas.decision import Decision
+from schemas.wire import encode
+from state.customer import Customer
+from state.profile import Profile
+
+NOON_MS = 1_700_000_000_000
+"""Some moment that tests count from."""
+
+
+def control(*records: ControlRecord) -> list[tuple[str, bytes]]:
+    """Control records as the topic holds them."""
+    return [(control_key(record), encode(record)) for record in records]
+
+
+class Harness:
+    """Kafka, the shards' state and the two operators, in one process and one thread."""
+
+    def __init__(
+        self,
+        records: Sequence[ControlRecord] = (),
+        *,
+        shards: int = 16,
+        sealed: Iterable[Decision] = (),
+        cached_customers: int = 20_000,
+    ) -> None:
+        self.shards = shards
+        self.stores: dict[str, MemoryStore] = defaultdict(MemoryStore)
+        self.decider = Decider(DeciderConfig(cached_customers), control(*records), sealed)
+        self.learner = Learner((1.0, 19.0))
+        self.arms: dict[str, bytes] = {}
+        self.outputs: dict[str, list[dict[str, Any]]] = defaultdict(list)
+        self._offsets: dict[tuple[str, int], int] = defaultdict(int)
+
+    def send(
+        self,
+        *payloads: dict[str, Any] | bytes,
+        topic: str = topics.EVENTS,
+        ingested_ms: int | None = None,
+        batch: int = 20,
+    ) -> list[dict[str, Any]]:
+        """Put payloads on a topic and let the stream take them; returns the new decisions.
+
+        Each payload's Kafka time is its own ``ts`` unless ``ingested_ms`` says otherwise.
+        """
+        before = len(self.outputs[topics.DECISIONS])
+        by_shard: dict[str, list[str]] = defaultdict(list)
+        for payload in payloads:
+            raw = payload if isinstance(payload, bytes) else encode(payload)
+            user, ts = _user_and_time(raw)
+            shard = shard_of(user, self.shards) if user is not None else "-"
+            partition = int(shard_of(user, 16), 16) % 4 if user is not None else 0
+            offset = self._offsets[topic, partition]
+            self._offsets[topic, partition] += 1
+            taken_in = ingested_ms if ingested_ms is not None else ts
+            head = SEPARATOR.join((topic, str(partition), str(offset), str(taken_in)))
+            by_shard[shard].append(f"{head}{SEPARATOR}{raw.decode('latin-1')}")
+        for shard, records in by_shard.items():
+            for start in range(0, len(records), batch):
+                self._collect(
+                    self.decider.on_batch(shard, self.stores[shard], records[start : start + batch])
+                )
+        return self.outputs[topics.DECISIONS][before:]
+
+    def outcome(self, **fields: Any) -> None:
+        """Put an outcome on its topic."""
+        self.send(fields, topic=topics.OUTCOMES)
+
+    def tick(self, now_ms: int) -> None:
+        """Let the wall clock reach ``now_ms`` in every shard."""
+        for shard, store in list(self.stores.items()):
+            self._collect(self.decider.on_tick(shard, store, now_ms))
+
+    def restart(self, **changes: Any) -> None:
+        """Lose everything that is only in memory; state, arms and offsets remain."""
+        snapshot = changes.pop("records", ())
+        self.decider = Decider(DeciderConfig(), control(*snapshot), changes.pop("sealed", ()))
+
+    def customer(self, user_id: str) -> Customer:
+        """A customer as the store holds it."""
+        return Customer.decode(self.stores[shard_of(user_id, self.shards)][user_id])
+
+    def profile(self, user_id: str) -> Profile:
+        """A customer's profile as the store holds it."""
+        return self.customer(user_id).profile()
+
+    def ends(self) -> list[tuple[str, int, int, str, str]]:
+        """The audited end of every input: topic, partition, offset, end, reason."""
+        return [
+            (audit["topics"][row[0]], *row[1:])
+            for audit in self.outputs[topics.AUDIT]
+            if audit["kind"] == "outcomes"
+            for row in audit["rows"]
+        ]
+
+    def _collect(self, outputs: list[str]) -> None:
+        rewards: dict[str, list[str]] = defaultdict(list)
+        for output in outputs:
+            topic, key, value = output.split(SEPARATOR, 2)
+            self.outputs[topic].append(msgspec.json.decode(value.encode("latin-1")))
+            if topic == topics.REWARDS:
+                rewards[key].append(value)
+        for arm, batch in rewards.items():
+            self.arms[arm], published = self.learner.on_rewards(arm, self.arms.get(arm), batch)
+            for output in published:
+                _, key, value = output.split(SEPARATOR, 2)
+                self.decider.on_control(key, value.encode("latin-1"))
+
+
+def _user_and_time(raw: bytes) -> tuple[str | None, int]:
+    """What the JVM takes from a payload: the customer if it is JSON, and some Kafka time."""
+    try:
+        record = msgspec.json.decode(raw)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return None, NOON_MS
+    if not isinstance(record, dict) or not isinstance(record.get("user_id"), str):
+        return None, NOON_MS
+    ts = record.get("ts")
+    return record["user_id"], ts if isinstance(ts, int) else NOON_MS
+
+
+_serial = iter(range(10**9))
+
+
+def event(user_id: str = "ann", action: str = "view", ts: int = NOON_MS, **fields: Any) -> Any:
+    """A valid event; ``event_id`` is a fresh one unless given."""
+    return {
+        "event_id": f"e{next(_serial)}",
+        "user_id": user_id,
+        "action": action,
+        "ts": ts,
+        **fields,
+    }
+
+
+def consenting(user_id: str = "ann", ts: int = NOON_MS - 1_000, **fields: Any) -> Any:
+    """An event by which a customer allows everything."""
+    consent = {"marketing": True, "sms": True, "push": True, "email": True}
+    return event(user_id, "login", ts, consent=consent, **fields)

@@ -1,0 +1,56 @@
+"""The shard's clock moves forward only, and no further than every partition allows."""
+
+from __future__ import annotations
+
+from state.clock import IDLE_MS, ShardClock
+
+T = 1_700_000_000_000
+
+
+def test_the_slowest_partition_holds_the_clock() -> None:
+    clock = ShardClock()
+    clock.observe(0, T, T)
+    clock.observe(1, T - 5_000, T)
+    assert clock.advance(1_000) == T - 6_000
+
+
+def test_a_partition_without_traffic_holds_nothing_up() -> None:
+    clock = ShardClock()
+    clock.observe(0, T - 60_000, T - 60_000)
+    clock.observe(1, T, T - 60_000 + IDLE_MS + 1)
+    assert clock.advance(0) == T - 60_000 + IDLE_MS + 1  # cut to its Kafka time
+    clock.observe(0, T - 59_000, T)
+    assert clock.advance(0) == T - 60_000 + IDLE_MS + 1
+
+
+def test_one_wrong_producer_clock_does_not_drag_the_shard_forward() -> None:
+    clock = ShardClock()
+    clock.observe(0, T, T)
+    clock.observe(0, T + 240_000, T + 1)
+    assert clock.advance(0) == T + 1
+
+
+def test_the_clock_never_goes_back_when_a_new_partition_appears() -> None:
+    clock = ShardClock()
+    clock.observe(0, T, T)
+    assert clock.advance(0) == T
+    clock.observe(1, T - 50_000, T)
+    assert clock.advance(0) == T
+
+
+def test_wall_clock_ticks_move_a_live_shard_only() -> None:
+    live, replayed = ShardClock(), ShardClock()
+    live.observe(0, T, T + 10)
+    replayed.observe(0, T - 10**10, T)
+    live.advance(0)
+    replayed.advance(0)
+    assert live.tick(T + 60_000, 1_000) == T + 60_000 - 1_000 - 2_000
+    assert replayed.tick(T + 60_000, 1_000) == T - 10**10
+
+
+def test_the_clock_survives_its_bytes() -> None:
+    clock = ShardClock()
+    clock.observe(0, T, T)
+    clock.observe(3, T + 5, T + 6)
+    clock.advance(100)
+    assert ShardClock.decode(clock.encode()) == clock
