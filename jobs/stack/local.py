@@ -15,18 +15,23 @@ from jobs.settings import Settings
 from jobs.stack import process
 from jobs.stack.errors import StackError
 from jobs.stack.flink import flink
+from jobs.stack.hbase import hbase, thrift
 from jobs.stack.jars import JarCache, read_lock
 from jobs.stack.java import find_java
 from jobs.stack.kafka import kafka
+from jobs.stack.redis import redis
 from jobs.stack.server import Server, Site, require_free
 
 BUILDERS: dict[str, Callable[[Site], Sequence[Server]]] = {
     "kafka": lambda site: [kafka(site)],
+    "redis": lambda site: [redis(site)],
+    "hbase": lambda site: [hbase(site)],
+    "thrift": lambda site: [thrift(site)],
     "flink": flink,
 }
 """What can be asked for by name."""
 
-LOCKS = {"kafka": "kafka", "flink": "flink"}
+LOCKS = {"kafka": "kafka", "hbase": "hbase", "thrift": "hbase", "flink": "flink"}
 """The lock file of jars that a name needs; the others need none."""
 
 Report = Callable[[str, str], None]
