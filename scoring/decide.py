@@ -18,7 +18,6 @@ from scoring.emit import Emit
 from scoring.features import FEATURE_HASH, campaign_features, customer_features
 from scoring.gates import AFTER_SCORE, BEFORE_SCORE, Candidate, first_refusal, held_out
 from scoring.model import PRIOR_VERSION
-from scoring.policies import POLICIES
 from scoring.world import World
 from state.book import EXPOSURES_LIMIT, Exposure
 from state.customer import Customer
@@ -27,7 +26,6 @@ AUDITED_SHARE: Final = 16
 """Candidates that were refused are audited in full for one customer in so many, by hash; the
 ends of all inputs are counted exactly."""
 
-_CHANNEL_POLICY: Final = POLICIES["beta-thompson"]
 
 
 def decision_id(user_id: str, campaign_id: str, event_id: str) -> str:
@@ -96,7 +94,7 @@ def decide(
 def _make(candidate: Candidate, trigger: Trigger, name: str, world: World) -> Decision:
     spec, model, policy = candidate.spec, world.model, world.policy
     arms = world.arms(spec, candidate.channels)
-    chosen, propensity = _CHANNEL_POLICY.choose(name, arms)
+    chosen, propensity = world.channel_policy.choose(name, arms)
     channel = candidate.channels[chosen]
     score = candidate.score
     degraded: tuple[str, ...] = ()

@@ -19,6 +19,7 @@ from schemas.wire import decode_control
 from scoring.campaigns import ready
 from scoring.campaigns.base import CampaignKind
 from scoring.model import LogisticModel, prior_model, verify
+from scoring.policies import POLICIES
 
 _MEMO_LIMIT: Final = 1_024
 
@@ -34,6 +35,7 @@ class World:
         self.policy = Policy()
         self.campaigns: dict[str, CampaignKind] = {}
         self.model: LogisticModel = self._prior()
+        self.channel_policy = POLICIES["beta-thompson"]()
         self.posteriors: dict[tuple[str, str], Posterior] = {}
         self.catalogue: dict[str, CatalogueItem] = {}
         self.sealed: dict[str, Decision] = {}

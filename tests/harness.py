@@ -116,7 +116,8 @@ class Harness:
         for arm, batch in rewards.items():
             self.arms[arm], published = self.learner.on_rewards(arm, self.arms.get(arm), batch)
             for output in published:
-                _, key, value = output.split(SEPARATOR, 2)
+                topic, key, value = output.split(SEPARATOR, 2)
+                self.outputs[topic].append(msgspec.json.decode(value.encode("latin-1")))
                 self.decider.on_control(key, value.encode("latin-1"))
 
 

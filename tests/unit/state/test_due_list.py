@@ -38,10 +38,12 @@ def test_every_hint_comes_back_when_due_and_none_before(steps: list[tuple[str, i
             assert expected <= set(returned)
             waiting = {name: at for name, at in waiting.items() if at > clock}
             assert not set(returned) & set(waiting)
+            assert len(returned) == len(set(returned))
         store.put_all(due.take_writes())
         if verb == "restart":
             due = DueList(store.get)
-    assert set(waiting) == set(due.pop_due(41 * BUCKET_MS))
+    # A hint that was given back before a restart may come again; none is missing.
+    assert set(waiting) <= set(due.pop_due(41 * BUCKET_MS))
 
 
 def test_an_hour_that_has_passed_leaves_nothing_in_the_store() -> None:

@@ -1,0 +1,181 @@
+"""The batch loop: every input one end, nothing lost in a restart, the same again the same."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+import msgspec
+import pytest
+
+from schemas import topics
+from schemas.decision import Decision
+from schemas.event import MAX_EVENT_BYTES
+from tests.builders import HOUR, MINUTE, abandonment, on_cart, policy, viewed_again
+from tests.harness import NOON_MS, Harness, consenting, event
+
+CONTROL = [policy(), viewed_again(), on_cart(cooldown_ms=HOUR), abandonment()]
+
+
+def traffic(seed: int, count: int = 400, users: int = 12) -> list[dict[str, Any]]:
+    """Events of a few customers, nearly in order."""
+    draw = random.Random(seed)
+    events = [consenting(f"u{n}", NOON_MS - MINUTE) for n in range(users)]
+    ts = NOON_MS
+    for _ in range(count):
+        ts += draw.randrange(0, 4 * MINUTE)
+        events.append(
+            event(
+                f"u{draw.randrange(users)}",
+                draw.choice(["view", "view", "view", "cart", "purchase", "search"]),
+                ts - draw.randrange(0, 30_000),
+                item_id=f"i{draw.randrange(30)}",
+                item_category=f"c{draw.randrange(4)}",
+                brand=f"b{draw.randrange(5)}",
+                price=float(draw.randrange(1, 100)),
+            )
+        )
+    return events
+
+
+BAD = {
+    "broken_json": [b"{", b"", b"\xff\xfe", b"\x00" * 40, b'{"user_id": "ann"', b"not json"],
+    "wrong_type": [
+        b"[]",
+        b"null",
+        b"17",
+        b'{"user_id":"ann"}',
+        b'{"event_id":1,"user_id":"ann","action":"view","ts":1700000000000}',
+        b'{"event_id":"e","user_id":7,"action":"view","ts":1700000000000}',
+        b'{"event_id":"e","user_id":"ann","action":"View!","ts":1700000000000}',
+        b'{"event_id":"e","user_id":"ann","action":"view","ts":1700000000000,"price":-1}',
+        b'{"event_id":"e","user_id":"ann","action":"view","ts":1700000000000,"price":"9.90"}',
+        b'{"event_id":"e","user_id":"a b","action":"view","ts":1700000000000}',
+    ],
+    "unknown_version": [
+        b'{"schema_version":2}',
+        b'{"event_id":"e","user_id":"ann","action":"view","ts":1700000000000,"schema_version":99}',
+    ],
+    "bad_timestamp": [
+        b'{"event_id":"e","user_id":"ann","action":"view","ts":1700000000}',
+        b'{"event_id":"e","user_id":"ann","action":"view","ts":"yesterday"}',
+        b'{"event_id":"e","user_id":"ann","action":"view","ts":"2023-11-14T22:13:20"}',
+    ],
+    "future_timestamp": [
+        b'{"event_id":"e","user_id":"ann","action":"view","ts":32503680000000}',
+        b'{"event_id":"e","user_id":"ann","action":"view","ts":"3000-01-01T00:00:00Z"}',
+    ],
+    "oversized": [
+        b'{"event_id":"e","user_id":"ann","action":"view","ts":1700000000000,"query":"'
+        + b"x" * MAX_EVENT_BYTES
+        + b'"}'
+    ],
+}
+
+
+@pytest.mark.parametrize(
+    ("reason", "raw"), [(reason, raw) for reason, raws in BAD.items() for raw in raws]
+)
+def test_a_bad_record_is_kept_with_its_reason_and_harms_nobody(reason: str, raw: bytes) -> None:
+    stream = Harness(CONTROL)
+    stream.send(event(), raw, event(), ingested_ms=NOON_MS)
+    assert sorted(end[3] for end in stream.ends()) == ["dead", "updated", "updated"]
+    [letter] = stream.outputs[topics.DEAD_LETTERS]
+    assert letter["reason"] == reason
+    assert letter["size_bytes"] == len(raw)
+
+
+def test_every_input_has_exactly_one_end() -> None:
+    stream = Harness(CONTROL)
+    events = traffic(1)
+    duplicates = events[20:60]
+    bad = [raw for raws in BAD.values() for raw in raws]
+    stream.send(*events, *duplicates, *bad, ingested_ms=NOON_MS + 10**9)
+    ends = stream.ends()
+    assert len(ends) == len({end[:3] for end in ends}) == len(events) + len(duplicates) + len(bad)
+    assert sum(end[3] == "duplicate" for end in ends) == len(duplicates)
+    assert stream.outputs[topics.DECISIONS]
+
+
+def test_the_same_events_give_the_same_outputs_byte_for_byte() -> None:
+    events = traffic(2)
+    runs = [Harness(CONTROL), Harness(CONTROL)]
+    for run in runs:
+        run.send(*events)
+    assert runs[0].outputs[topics.DECISIONS]
+    assert msgspec.json.encode(runs[0].outputs) == msgspec.json.encode(runs[1].outputs)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_restart_at_any_batch_changes_no_decision_and_no_profile(seed: int) -> None:
+    events = traffic(seed)
+    steady, restarted = Harness(CONTROL), Harness(CONTROL)
+    steady.send(*events, batch=1)
+    draw = random.Random(seed)
+    for one in events:
+        if draw.random() < 0.2:
+            restarted.restart(records=CONTROL)
+        restarted.send(one)
+    # The harness groups by shard, so compare per customer.
+    for user in {one["user_id"] for one in events}:
+        assert steady.customer(user).profile().dimensions(NOON_MS) == restarted.customer(
+            user
+        ).profile().dimensions(NOON_MS)
+    assert {d["decision_id"] for d in steady.outputs[topics.DECISIONS]} == {
+        d["decision_id"] for d in restarted.outputs[topics.DECISIONS]
+    }
+
+
+def test_a_small_cache_changes_nothing() -> None:
+    events = traffic(3)
+    large, small = Harness(CONTROL), Harness(CONTROL, cached_customers=2)
+    large.send(*events)
+    small.send(*events)
+    assert large.outputs == small.outputs
+
+
+def test_a_decision_published_before_a_crash_is_made_again_as_it_was() -> None:
+    first = Harness([policy(), on_cart()])
+    opening, cart = consenting(), event(action="cart")
+    [decision] = first.send(opening, cart)
+    other = next(c for c in ("sms", "push", "email") if c != decision["channel"])
+    sealed = msgspec.convert({**decision, "channel": other, "propensity": 0.25}, Decision)
+    second = Harness([policy(), on_cart()], sealed=[sealed])
+    [again] = second.send(opening, cart)
+    assert (again["channel"], again["propensity"]) == (other, 0.25)
+    assert second.customer("ann").book.exposures[0].channel == other
+
+
+def test_a_refused_campaign_becomes_a_dead_letter_and_the_running_one_stays() -> None:
+    stream = Harness([policy(), on_cart()])
+    letters = stream.decider.on_control("campaign/on-cart", b'{"kind":"campaign","id":"on-cart"}')
+    assert "refused_campaign" in letters[0]
+    assert len(stream.send(consenting(), event(action="cart"))) == 1
+
+
+def test_a_withdrawn_campaign_is_silent_and_an_older_record_changes_nothing() -> None:
+    stream = Harness([policy(), on_cart(updated_ms=5)])
+    paused = msgspec.json.encode(on_cart(status="paused", updated_ms=4))
+    assert stream.decider.on_control("campaign/on-cart", paused) == []
+    assert len(stream.send(consenting(), event(action="cart"))) == 1
+    stream.decider.on_control("campaign/on-cart", None)
+    assert stream.send(event(action="cart", ts=NOON_MS + HOUR)) == []
+
+
+def test_records_of_a_batch_are_taken_in_the_order_of_their_partition() -> None:
+    stream = Harness([policy(), on_cart()])
+    records = [
+        f"{topics.EVENTS}\x1f0\x1f{offset}\x1f{NOON_MS}\x1f{msgspec.json.encode(one).decode()}"
+        for offset, one in enumerate([consenting(), event(action="cart")])
+    ]
+    outputs = stream.decider.on_batch("0", stream.stores["0"], records[::-1])
+    assert any(output.startswith(topics.DECISIONS) for output in outputs)
+
+
+def test_a_profile_names_what_is_new_in_it() -> None:
+    stream = Harness([policy()])
+    stream.send(event(), event(ts=NOON_MS + 1))
+    stream.send(event(ts=NOON_MS + 2))
+    [first, second] = stream.outputs[topics.PROFILES]
+    assert (first["since"], first["revision"]) == (0, 2)
+    assert (second["since"], second["revision"]) == (2, 3)
