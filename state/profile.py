@@ -27,7 +27,11 @@ def _listeners(action: str) -> tuple[int, ...]:
     return tuple(
         place
         for place, kind in enumerate(_KINDS)
-        if (action not in _OUTCOME_KINDS if kind.LISTENS is None else action in kind.LISTENS)
+        if (
+            action in kind.OUTCOMES
+            if action in _OUTCOME_KINDS
+            else kind.LISTENS is None or action in kind.LISTENS
+        )
     )
 
 

@@ -33,7 +33,10 @@ class Tag(Struct, array_like=True):
     """
 
     LISTENS: ClassVar[frozenset[str] | None] = None
-    """Actions that can change this tag; None is every event's action, but no outcome's."""
+    """Actions of events that can change this tag; None is every action."""
+
+    OUTCOMES: ClassVar[frozenset[str]] = frozenset()
+    """Kinds of outcome that can change this tag."""
 
     def apply(self, fact: Fact) -> None:
         """Take one fact in."""
@@ -47,3 +50,27 @@ class Tag(Struct, array_like=True):
     def catalogue(cls) -> tuple[Dimension, ...]:
         """The dimensions of this kind; the same for all customers."""
         raise NotImplementedError
+
+
+def amount(fact: Fact) -> float:
+    """Price times quantity; one piece when no quantity is named, nothing without a price."""
+    price = fact.price
+    if price is None:
+        return 0.0
+    quantity = fact.quantity
+    return float(price) if quantity is None else float(price) * quantity
+
+
+def ratio(part: float, whole: float) -> float | None:
+    """``part`` of ``whole``; None when there is no whole."""
+    return part / whole if whole else None
+
+
+def seconds_since(then_ms: int, now_ms: int) -> float | None:
+    """Age in seconds, never negative; None for 0, which is never."""
+    return max(0, now_ms - then_ms) / 1_000 if then_ms else None
+
+
+def days_since(then_ms: int, now_ms: int) -> float | None:
+    """Age in days, never negative; None for 0, which is never."""
+    return max(0, now_ms - then_ms) / DAY_MS if then_ms else None

@@ -1,0 +1,83 @@
+"""What the producers say of the customer; phone, e-mail and name arrive masked."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Final
+
+from msgspec import field
+
+from state.fact import Fact
+from state.tagging.base import DAY_MS, Dimension, Tag, Value
+
+# Type, unit and meaning of each field of `schemas.event.Traits`.
+_TRAITS: Final = (
+    Dimension("gender", "str", "", "as the producer says"),
+    Dimension("birth_year", "int", "a", "year of birth"),
+    Dimension("city", "str", "", "home town"),
+    Dimension("region", "str", "", "home region"),
+    Dimension("country", "str", "", "home country"),
+    Dimension("zone", "str", "IANA zone", "time zone the customer lives in"),
+    Dimension("language", "str", "", "language the customer reads"),
+    Dimension("member_level", "str", "", "level in the loyalty programme"),
+    Dimension("member_until_ms", "int", "ms", "when the membership ends, UTC"),
+    Dimension("income_band", "str", "", "as the producer says"),
+    Dimension("signup_ms", "int", "ms", "when the customer signed up, UTC"),
+    Dimension("phone", "str", "", "masked"),
+    Dimension("email", "str", "", "masked"),
+    Dimension("name", "str", "", "masked"),
+)
+NAMES: Final = tuple(trait.name for trait in _TRAITS)
+
+
+class Traits(Tag):
+    """The newest value of each trait by event time, with that time."""
+
+    known: dict[str, tuple[int, int | str]] = field(default_factory=dict)
+
+    def apply(self, fact: Fact) -> None:
+        """Take over what the fact says; what it leaves out stays."""
+        said = fact.traits
+        if said is None:
+            return
+        ts = fact.ts
+        known = self.known
+        for name in NAMES:
+            value = getattr(said, name)
+            if value is not None and (name not in known or known[name][0] <= ts):
+                known[name] = (ts, value)
+
+    def get(self, name: str) -> int | str | None:
+        """The newest value of a trait of `NAMES`."""
+        known = self.known.get(name)
+        return None if known is None else known[1]
+
+    def dimensions(self, now_ms: int) -> dict[str, Value]:
+        """Every trait, and what follows from time going on."""
+        values: dict[str, Value] = {f"trait_{name}": self.get(name) for name in NAMES}
+        born, until = self.get("birth_year"), self.get("member_until_ms")
+        signup = self.get("signup_ms")
+        values["trait_age_years"] = (
+            datetime.fromtimestamp(now_ms / 1_000, UTC).year - born
+            if isinstance(born, int)
+            else None
+        )
+        values["trait_member_days_left"] = (
+            (until - now_ms) / DAY_MS if isinstance(until, int) else None
+        )
+        values["trait_signup_days"] = (
+            (now_ms - signup) / DAY_MS if isinstance(signup, int) else None
+        )
+        values["trait_known_ratio"] = len(self.known) / len(NAMES)
+        return values
+
+    @classmethod
+    def catalogue(cls) -> tuple[Dimension, ...]:
+        """The traits of the contract, and four derived."""
+        return (
+            *(Dimension(f"trait_{t.name}", t.type, t.unit, t.meaning) for t in _TRAITS),
+            Dimension("trait_age_years", "int", "a", "this year less the year of birth"),
+            Dimension("trait_member_days_left", "float", "d", "until the membership ends"),
+            Dimension("trait_signup_days", "float", "d", "since the customer signed up"),
+            Dimension("trait_known_ratio", "float", "ratio", "traits known of all there are"),
+        )
