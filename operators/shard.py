@@ -201,7 +201,7 @@ class _Batch:
             if record.topic == topics.OUTCOMES:
                 outcome = decode_outcome(raw)
                 ts = event_time(outcome.ts, record.ingested_ms, self.world)
-                step = on_outcome(self._touch(outcome.user_id), outcome, ts)
+                step = on_outcome(self._touch(outcome.user_id, ts), outcome, ts)
                 contract: type[BehaviorEvent | Outcome] = Outcome
             else:
                 step = self._event(raw, record)
@@ -215,7 +215,7 @@ class _Batch:
     def _event(self, raw: bytes, record: _Record) -> Step:
         event = decode_event(raw)
         ts = event_time(event.ts, record.ingested_ms, self.world)
-        customer = self._touch(event.user_id)
+        customer = self._touch(event.user_id, ts)
         # What fell due before this event is settled first, with what was known up to then.
         before = ts - self.lateness_ms
         wake_ms = customer.book.wake_at_ms()
@@ -225,13 +225,13 @@ class _Batch:
         self.clock.observe(record.partition, ts, record.ingested_ms)
         return step
 
-    def _touch(self, user_id: str) -> Customer:
+    def _touch(self, user_id: str, now_ms: int) -> Customer:
         """The customer, settled before the batch's first fact, and to be written at its end."""
         found = self.touched.get(user_id)
         if found is not None:
             return found[0]
         customer = self.decider.customer(user_id, self.store)
-        customer.settle(self.lateness_ms)
+        customer.settle(now_ms, self.lateness_ms)
         self.touched[user_id] = (customer, customer.book.revision)
         return customer
 
@@ -243,7 +243,7 @@ class _Batch:
 
     def _fire(self, clock_ms: int) -> None:
         for user_id in self.due.pop_due(clock_ms):
-            customer = self._touch(user_id)
+            customer = self._touch(user_id, clock_ms)
             book = customer.book
             book.hints = [hint for hint in book.hints if hint > clock_ms]
             self._publish(on_due(user_id, customer, clock_ms, self.world))

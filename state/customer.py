@@ -25,7 +25,8 @@ from state.fact import Fact
 from state.profile import Profile
 
 VERSION: Final = 1
-TAIL_SOFT: Final = 16
+TAIL_SOFT: Final = 8
+TAIL_LONG: Final = 64
 TAIL_HARD: Final = 256
 
 _MAGIC: Final = b"BKC"
@@ -97,25 +98,30 @@ class Customer:
         if fact.ts > book.newest_ms:
             book.newest_ms = fact.ts
 
-    def settle(self, lateness_ms: int) -> None:
-        """Fold what can no longer be preceded into the base, once the tail is long.
+    def settle(self, now_ms: int, lateness_ms: int) -> None:
+        """Fold what can no longer be preceded into the base, once that pays.
 
-        Call it before a batch's facts are accepted, never after: what a batch accepted stays in
-        the tail of the state that it publishes. Beyond `TAIL_HARD` facts the oldest half settles
-        whatever its age, which keeps the size bounded.
+        A tail of `TAIL_SOFT` facts that are all settled costs only the encoding of the head, one
+        of `TAIL_LONG` is worth a second fold for what of it is settled. Beyond `TAIL_HARD` the
+        oldest facts settle whatever their age, which keeps the size bounded.
+
+        Call it with the time of a fact that is about to be accepted, before the batch's first and
+        never after: what a batch accepted stays in the tail of the state that it publishes.
         """
         tail = self.tail
-        if len(tail) < TAIL_SOFT:
+        count = len(tail)
+        if count < TAIL_SOFT:
             return
-        horizon = self.book.newest_ms - lateness_ms
-        settled = bisect_right(tail, horizon, key=lambda fact: fact.ts)
-        if len(tail) - settled > TAIL_HARD:
-            settled = len(tail) - TAIL_HARD // 2
-        elif settled < TAIL_SOFT:
-            return  # folding a base costs the same for one fact as for sixteen
-        if settled == len(tail):
+        horizon = max(now_ms, self.book.newest_ms) - lateness_ms
+        settled = bisect_right(tail, horizon, key=_time)
+        if settled == count:
             base = self.profile()
+        elif count < TAIL_LONG:
+            return
         else:
+            settled = max(settled, count - TAIL_HARD)
+            if settled < TAIL_SOFT:
+                return
             base = Profile.decode(self.base) if self.base else Profile()
             base.apply_all(tail[:settled])
         self.base = base.encode()
@@ -155,6 +161,10 @@ class Customer:
             )
         except msgspec.DecodeError as error:
             raise CorruptState(f"customer state does not decode: {error}") from error
+
+
+def _time(fact: Fact) -> int:
+    return fact.ts
 
 
 def _order(fact: Fact) -> tuple[int, int]:
