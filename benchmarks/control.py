@@ -1,0 +1,69 @@
+"""What is in force during a run: the shipped campaigns, more of every kind, and a model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+import msgspec
+import numpy as np
+import yaml
+from scoring.features import FEATURES
+from scoring.onnx_export import model_record
+
+from schemas.control import AbsenceTrigger, Campaign, EventTrigger, control_key
+from schemas.decision import Offer
+from schemas.outcome import CHANNELS
+from schemas.wire import encode
+
+CAMPAIGNS: Final = Path(__file__).resolve().parents[1] / "infra" / "campaigns"
+MODEL_SEED: Final = 20
+
+
+def control(count: int = 0) -> list[tuple[str, bytes]]:
+    """Keys and values for the control topic: ``count`` campaigns (0: the shipped ones) and a model.
+
+    Posteriors are left at the prior and no outcomes flow, so nothing that a contender learns, or
+    when it learns it, can make its decisions differ.
+    """
+    records = [*campaigns(count), model_record(*_weights(), version="benchmark-1")]
+    return [(control_key(record), encode(record)) for record in records]
+
+
+def campaigns(count: int = 0) -> list[Campaign]:
+    """The shipped campaigns first, then synthetic ones of every kind of trigger."""
+    shipped = [
+        msgspec.convert(yaml.safe_load(path.read_text()), Campaign)
+        for path in sorted(CAMPAIGNS.glob("*.yaml"))
+    ]
+    if count == 0:
+        return shipped
+    return [*shipped[:count], *(_synthetic(n) for n in range(count - len(shipped)))]
+
+
+def _weights() -> tuple[list[float], float]:
+    """A model like a trained one: small weights, a click-through of some per cent."""
+    rng = np.random.default_rng(MODEL_SEED)
+    return rng.normal(0, 0.15, len(FEATURES)).tolist(), -2.7
+
+
+def _synthetic(number: int) -> Campaign:
+    trigger: EventTrigger | AbsenceTrigger
+    match number % 4:
+        case 0:
+            trigger = EventTrigger(("favourite",), at_least=1 + number % 3, same="category")
+        case 1:
+            trigger = EventTrigger(("view", "search"), at_least=4 + number % 5)
+        case 2:
+            trigger = AbsenceTrigger(("search",), ("cart", "purchase"), (20 + number % 20) * 60_000)
+        case _:
+            trigger = EventTrigger(("cart_remove", "refund"))
+    return Campaign(
+        id=f"synthetic-{number:04d}",
+        version=1,
+        name=f"Synthetic campaign {number}",
+        trigger=trigger,
+        channels=CHANNELS,
+        offer=Offer("discount", round(0.05 + 0.01 * (number % 20), 2)),
+        holdout_ratio=0.1 if number % 5 == 0 else 0.0,
+    )
