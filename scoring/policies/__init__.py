@@ -1,0 +1,13 @@
+"""The policies that choose an arm. A new one is one file and one line here; the suite finds it."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from scoring.policies.base import ArmPolicy
+from scoring.policies.thompson import BetaThompson
+
+POLICIES: Final[dict[str, type[ArmPolicy]]] = {
+    "beta-thompson": BetaThompson,
+}
+"""Name → policy."""
