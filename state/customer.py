@@ -15,14 +15,14 @@ then the three, all MessagePack.
 from __future__ import annotations
 
 import struct
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from typing import Final
 
 import msgspec
 
 from state.book import Book
 from state.fact import Fact
-from state.profile import Profile
+from state.profile import Profile, has_seen
 
 VERSION: Final = 1
 TAIL_SOFT: Final = 8
@@ -31,6 +31,8 @@ TAIL_HARD: Final = 256
 
 _MAGIC: Final = b"BKC"
 _HEADER: Final = struct.Struct("<3sBIII")
+_ARRAY32: Final = b"\xdd"
+_TAIL_HEAD: Final = 5
 _encode: Final = msgspec.msgpack.Encoder().encode
 _decode_tail: Final = msgspec.msgpack.Decoder(list[Fact]).decode
 _decode_book: Final = msgspec.msgpack.Decoder(Book).decode
@@ -51,28 +53,43 @@ class Customer:
         self.base = base
         self.tail = [] if tail is None else tail
         self.book = Book() if book is None else book
+        # Bytes of the tail in its order: a fact each, but those that were read are one piece until
+        # somebody needs them apart.
         self._packed = [_encode(fact) for fact in self.tail]
         self._head: Profile | None = None
         self._ids: set[int] | None = None
 
     def profile(self) -> Profile:
-        """The profile up to the newest fact; read it, do not change it."""
+        """The profile up to the newest fact; read it, do not change it.
+
+        Raises:
+            CorruptState: the base is not a profile.
+        """
         head = self._head
         if head is None:
-            head = self._head = Profile.decode(self.base) if self.base else Profile()
+            head = self._base_profile()
             head.apply_all(self.tail)
+            self._head = head
         return head
+
+    def _base_profile(self) -> Profile:
+        if not self.base:
+            return Profile()
+        try:
+            return Profile.decode(self.base)
+        except msgspec.DecodeError as error:
+            raise CorruptState(f"customer's profile does not decode: {error}") from error
 
     def knows(self, id64: int) -> bool:
         """Whether an event or outcome of this id was accepted before.
 
-        The window is every unsettled fact and the last `SEEN_LIMIT` settled ones.
+        The window is every unsettled fact and the last `SEEN_LIMIT` settled ones. No tag is read
+        for it: most events of most customers need nothing else from the profile.
         """
         ids = self._ids
         if ids is None:
-            head = self.profile()
-            ids = self._ids = {*head.seen, *(fact.id64 for fact in self.tail)}
-        return id64 in ids
+            ids = self._ids = {fact.id64 for fact in self.tail}
+        return id64 in ids or (bool(self.base) and has_seen(self.base, id64))
 
     def is_late(self, ts: int, lateness_ms: int) -> bool:
         """Whether a fact of time ``ts`` comes later than the bound allows."""
@@ -88,6 +105,7 @@ class Customer:
                 self._head.apply(fact)
         else:
             place = bisect_right(tail, _order(fact), key=_order)
+            self._take_apart()
             tail.insert(place, fact)
             self._packed.insert(place, _encode(fact))
             self._head = None
@@ -113,7 +131,8 @@ class Customer:
         if count < TAIL_SOFT:
             return
         horizon = max(now_ms, self.book.newest_ms) - lateness_ms
-        settled = bisect_right(tail, horizon, key=_time)
+        # A fact of the very horizon is in time still, so those of the horizon wait for it.
+        settled = bisect_left(tail, horizon, key=_time)
         if settled == count:
             base = self.profile()
         elif count < TAIL_LONG:
@@ -122,16 +141,21 @@ class Customer:
             settled = max(settled, count - TAIL_HARD)
             if settled < TAIL_SOFT:
                 return
-            base = Profile.decode(self.base) if self.base else Profile()
+            base = self._base_profile()
             base.apply_all(tail[:settled])
         self.base = base.encode()
+        self._take_apart()
         del tail[:settled], self._packed[:settled]
         self._ids = None
+
+    def _take_apart(self) -> None:
+        if len(self._packed) != len(self.tail):
+            self._packed = [_encode(fact) for fact in self.tail]
 
     def encode(self) -> bytes:
         """The bytes that `decode` reads."""
         packed = self._packed
-        tail = b"\xdd" + len(packed).to_bytes(4, "big") + b"".join(packed)
+        tail = b"".join((_ARRAY32, len(self.tail).to_bytes(4, "big"), *packed))
         book = _encode(self.book)
         header = _HEADER.pack(_MAGIC, VERSION, len(self.base), len(tail), len(book))
         return b"".join((header, self.base, tail, book))
@@ -153,14 +177,17 @@ class Customer:
         if len(data) != _HEADER.size + base + tail + book:
             raise CorruptState(f"customer state of {len(data)} bytes is cut or has a tail")
         at = _HEADER.size
+        facts = data[at + base : at + base + tail]
+        if facts[:1] != _ARRAY32:
+            raise CorruptState(f"customer's facts start with {facts[:1]!r}")
         try:
-            return cls(
-                data[at : at + base],
-                _decode_tail(data[at + base : at + base + tail]),
-                _decode_book(data[at + base + tail :]),
-            )
+            customer = cls(data[at : at + base], None, _decode_book(data[at + base + tail :]))
+            customer.tail = _decode_tail(facts)
         except msgspec.DecodeError as error:
             raise CorruptState(f"customer state does not decode: {error}") from error
+        if customer.tail:
+            customer._packed = [facts[_TAIL_HEAD:]]
+        return customer
 
 
 def _time(fact: Fact) -> int:

@@ -1,4 +1,8 @@
-"""A profile: all kinds of tag of one customer, folded over their facts in event-time order."""
+"""A profile: all kinds of tag of one customer, folded over their facts in event-time order.
+
+Layout of its bytes, little-endian: length of ``seen`` ``u16``, ``seen``, then the tags as one
+MessagePack array in the order of `TAG_KINDS`. `state.customer` puts them under its version.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +18,10 @@ from state.tagging.base import Dimension, Tag, Value
 
 SEEN_LIMIT: Final = 128
 """How many ids of settled facts are remembered; those of unsettled ones are kept besides."""
+
+_ID_BYTES: Final = 8
+_SEEN_BYTES: Final = SEEN_LIMIT * _ID_BYTES
+_LENGTH_BYTES: Final = 2
 
 TagT = TypeVar("TagT", bound=Tag)
 
@@ -36,12 +44,16 @@ def _listeners(action: str) -> tuple[int, ...]:
 
 
 class Profile:
-    """The tags of a customer and the ids they were made from."""
+    """The tags of a customer, and the ids of the facts that they were made from.
+
+    The ids are kept packed, eight bytes each, because they are searched far more rarely than they
+    are read and written.
+    """
 
     __slots__ = ("seen", "tags")
 
-    def __init__(self, seen: list[int] | None = None, tags: tuple[Tag, ...] | None = None) -> None:
-        self.seen = [] if seen is None else seen
+    def __init__(self, seen: bytearray | None = None, tags: tuple[Tag, ...] | None = None) -> None:
+        self.seen = bytearray() if seen is None else seen
         self.tags = tuple(kind() for kind in _KINDS) if tags is None else tags
 
     def apply(self, fact: Fact) -> None:
@@ -56,9 +68,9 @@ class Profile:
         for place in places:
             tags[place].apply(fact)
         seen = self.seen
-        seen.append(fact.id64)
-        if len(seen) > SEEN_LIMIT:
-            del seen[0]
+        seen += fact.id64.to_bytes(_ID_BYTES, "little")
+        if len(seen) > 2 * _SEEN_BYTES:
+            del seen[:-_SEEN_BYTES]
 
     def apply_all(self, facts: Iterable[Fact]) -> None:
         """Take facts in, in the order given."""
@@ -77,14 +89,29 @@ class Profile:
         return values
 
     def encode(self) -> bytes:
-        """MessagePack of ``[seen, tags]``; `state.customer` puts it under its version."""
-        return _encode((self.seen, self.tags))
+        """The bytes that `decode` and `has_seen` read."""
+        seen = self.seen[-_SEEN_BYTES:]
+        return b"".join((len(seen).to_bytes(_LENGTH_BYTES, "little"), seen, _encode(self.tags)))
 
     @classmethod
     def decode(cls, data: bytes) -> Profile:
-        """Read what `encode` wrote; wrong types raise `msgspec.ValidationError`."""
-        seen, tags = _decoder.decode(data)
-        return cls(seen, tags)
+        """Read what `encode` wrote; anything else raises `msgspec.DecodeError`."""
+        end = _end_of_seen(data)
+        return cls(bytearray(data[_LENGTH_BYTES:end]), _decode_tags(data[end:]))
+
+
+def has_seen(data: bytes, id64: int) -> bool:
+    """Whether an encoded profile remembers a fact of this id; no tag is read for it."""
+    end = _end_of_seen(data)
+    wanted = id64.to_bytes(_ID_BYTES, "little")
+    place = data.find(wanted, _LENGTH_BYTES, end)
+    while place >= 0 and (place - _LENGTH_BYTES) % _ID_BYTES:  # across two neighbours
+        place = data.find(wanted, place + 1, end)
+    return place >= 0
+
+
+def _end_of_seen(data: bytes) -> int:
+    return _LENGTH_BYTES + int.from_bytes(data[:_LENGTH_BYTES], "little")
 
 
 def catalogue() -> tuple[Dimension, ...]:
@@ -94,4 +121,4 @@ def catalogue() -> tuple[Dimension, ...]:
 
 _dispatch: Final[dict[str, tuple[int, ...]]] = {}
 _encode: Final = msgspec.msgpack.Encoder().encode
-_decoder: Final = msgspec.msgpack.Decoder(tuple[list[int], tuple[_KINDS]])  # type: ignore[valid-type]
+_decode_tags: Final = msgspec.msgpack.Decoder(tuple[_KINDS]).decode  # type: ignore[valid-type]
