@@ -1,0 +1,54 @@
+"""A view in a dictionary: what the others are compared with, and what runs without servers."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from state.fact import id64
+from state.stores.base import Batch, Entry, Shown
+from state.stores.history import decision_entry, fact_entry
+
+
+class MemoryView:
+    """Shows dimensions and keeps history; nothing outlives the process."""
+
+    UNFOLDS: ClassVar[bool] = True
+    KEEPS_HISTORY: ClassVar[bool] = True
+
+    def __init__(self) -> None:
+        self._shown: dict[str, Shown] = {}
+        self._history: dict[str, dict[tuple[int, int], Entry]] = {}
+
+    def write(self, batch: Batch) -> None:
+        """Take a batch in."""
+        for user in batch.erased:
+            self._shown.pop(user, None)
+            self._history.pop(user, None)
+        for user, update in batch.updates.items():
+            held = self._shown.get(user)
+            if held is None or (held.event_ms, held.revision) <= (
+                update.event_ms,
+                update.revision,
+            ):
+                self._shown[user] = Shown(user, update.event_ms, update.revision, update.dimensions)
+        for user, facts in batch.facts.items():
+            for fact in facts:
+                self._rows(user)[fact.ts, fact.id64] = fact_entry(fact)
+        for decision in batch.decisions:
+            place = decision.decided_at_ms, id64(decision.decision_id)
+            self._rows(decision.user_id)[place] = decision_entry(decision)
+
+    def read(self, user: str) -> Shown | None:
+        """A customer, None for one who is not known."""
+        return self._shown.get(user)
+
+    def history(self, user: str, limit: int) -> list[Entry]:
+        """The newest entries first."""
+        rows = sorted(self._history.get(user, {}).items(), key=lambda row: (-row[0][0], row[0][1]))
+        return [entry for _, entry in rows[:limit]]
+
+    def close(self) -> None:
+        """Nothing to let go of."""
+
+    def _rows(self, user: str) -> dict[tuple[int, int], Entry]:
+        return self._history.setdefault(user, {})
