@@ -1,0 +1,238 @@
+"""``beckon projector``: keeps the views in Redis and HBase up to date with the stream.
+
+A process of its own beside the stream. Each view has its own thread with its own consumer group,
+so a store that is away delays its own view and nothing else; one process for each view
+(``--store``) is the same with more processors.
+
+A batch is read, written and only then marked as done. One that cannot be written is forgotten and
+read again after a pause, for as long as it takes: views take a record twice, and late, without
+harm. A record that cannot be understood is logged with its coordinates and passed over; the
+stream wrote it, so there is no producer to send it back to, and the customer's next one mends it.
+"""
+
+from __future__ import annotations
+
+import random
+import signal
+import time
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
+from contextlib import suppress
+from threading import Event
+from typing import Annotated, Any, Final, NamedTuple, cast
+
+import structlog
+import typer
+from confluent_kafka import TIMESTAMP_NOT_AVAILABLE, Consumer, KafkaException, Message
+from confluent_kafka import TopicPartition as Place
+
+from jobs import kafka
+from jobs.settings import Settings
+from jobs.views import open_view
+from schemas.errors import InvalidRecord, StoreUnavailable
+from schemas.topics import DECISIONS, PROFILES
+from state.stores import STORES
+from state.stores.base import Batch, View, read_decision, read_update
+
+BATCH: Final = 1_000
+BATCH_S: Final = 0.05
+PAUSE_S: Final = 0.2
+LONGEST_PAUSE_S: Final = 5.0
+STATUS_EVERY_S: Final = 30.0
+
+
+class Poison(NamedTuple):
+    """A record that cannot be understood."""
+
+    topic: str
+    partition: int
+    offset: int
+    reason: str
+
+
+def group(store: str) -> str:
+    """The consumer group of a store's view."""
+    return f"beckon-projector-{store}"
+
+
+def topics(view: View) -> list[str]:
+    """What a view is made from."""
+    return [PROFILES, DECISIONS] if view.KEEPS_HISTORY else [PROFILES]
+
+
+def read_batch(messages: Iterable[Message], view: View) -> tuple[Batch, list[Poison]]:
+    """The records as a view takes them, and those that nobody can take."""
+    batch, poison = Batch(), []
+    for message in messages:
+        try:
+            _take(batch, message, view)
+        except InvalidRecord as error:
+            topic, partition, offset = _coordinates(message)
+            poison.append(Poison(topic, partition, offset, error.reason))
+    return batch, poison
+
+
+def _take(batch: Batch, message: Message, view: View) -> None:
+    value = message.value()
+    if message.topic() == DECISIONS:
+        batch.decisions.append(read_decision(value or b""))
+    elif value is not None:
+        batch.add(read_update(value, unfold=view.UNFOLDS, facts=view.KEEPS_HISTORY))
+    else:
+        try:
+            batch.erase((message.key() or b"").decode())
+        except UnicodeDecodeError as error:
+            raise InvalidRecord("wrong_type", "the key is not UTF-8") from error
+
+
+class Projection:
+    """Fills one view from its consumer."""
+
+    def __init__(self, name: str, view: View, consumer: Consumer) -> None:
+        self.counters: Counter[str] = Counter()
+        self._view = view
+        self._consumer = consumer
+        self._log: Any = structlog.get_logger().bind(store=name)
+        self._failures = 0
+        self._lag_ms = 0
+        self._told_s = time.monotonic()
+
+    def run(self, stop: Event) -> None:
+        """Project until told to stop; the batch in hand is finished."""
+        self._consumer.subscribe(topics(self._view))
+        self._log.info("projecting", topics=topics(self._view))
+        try:
+            while not stop.is_set():
+                pause_s = self.advance()
+                if time.monotonic() - self._told_s >= STATUS_EVERY_S:
+                    self._tell_status()
+                stop.wait(pause_s)
+        finally:
+            self._consumer.close()  # commits what is marked
+            self._view.close()
+            self._tell_status()
+
+    def advance(self) -> float:
+        """Take one batch to the view; returns the seconds to pause before the next."""
+        messages = self._consume()
+        if not messages:
+            return 0.0
+        batch, poison = read_batch(messages, self._view)
+        try:
+            self._view.write(batch)
+        except StoreUnavailable as error:
+            return self._put_off(messages, error)
+        self._mark(messages)
+        self._count(messages, batch, poison)
+        return 0.0
+
+    def _consume(self) -> list[Message]:
+        messages = []
+        for message in self._consumer.consume(BATCH, timeout=BATCH_S):
+            error = message.error()
+            if error is None:
+                messages.append(message)
+            elif error.fatal():
+                raise KafkaException(error)
+            else:
+                self.counters["kafka_errors"] += 1
+                self._log.warning("kafka", error=error.name())
+        return messages
+
+    def _put_off(self, messages: Sequence[Message], error: StoreUnavailable) -> float:
+        """Have the batch read again: by then it may be larger, or another process's."""
+        self._failures += 1
+        self.counters["put_off"] += 1
+        pause_s = min(LONGEST_PAUSE_S, PAUSE_S * 2.0 ** (self._failures - 1))
+        if self._failures == 1 or pause_s == LONGEST_PAUSE_S:
+            self._log.warning("store away", error=str(error), failures=self._failures)
+        for (topic, partition), (first, _) in _spans(messages).items():
+            with suppress(KafkaException):  # no longer ours
+                self._consumer.seek(Place(topic, partition, first))
+        return pause_s * random.uniform(0.75, 1.0)
+
+    def _mark(self, messages: Sequence[Message]) -> None:
+        if self._failures:
+            self._log.info("store back", failures=self._failures)
+            self._failures = 0
+        for (topic, partition), (_, last) in _spans(messages).items():
+            with suppress(KafkaException):  # no longer ours: its next owner reads it again
+                self._consumer.store_offsets(offsets=[Place(topic, partition, last + 1)])
+
+    def _count(self, messages: Sequence[Message], batch: Batch, poison: list[Poison]) -> None:
+        counters = self.counters
+        counters["records"] += len(messages)
+        counters["customers"] += len(batch.updates)
+        counters["facts"] += sum(map(len, batch.facts.values()))
+        counters["decisions"] += len(batch.decisions)
+        counters["erased"] += len(batch.erased)
+        counters["poison"] += len(poison)
+        for record in poison:
+            self._log.error("poison", **record._asdict())
+        kind, published_ms = messages[0].timestamp()
+        if kind != TIMESTAMP_NOT_AVAILABLE:
+            self._lag_ms = max(self._lag_ms, round(time.time() * 1_000) - published_ms)
+
+    def _tell_status(self) -> None:
+        self._told_s = time.monotonic()
+        self._log.info("status", worst_lag_ms=self._lag_ms, **self.counters)
+        self._lag_ms = 0
+
+
+def _coordinates(message: Message) -> tuple[str, int, int]:
+    return cast("tuple[str, int, int]", (message.topic(), message.partition(), message.offset()))
+
+
+def _spans(messages: Iterable[Message]) -> dict[tuple[str, int], tuple[int, int]]:
+    """First and last offset of each partition."""
+    spans: dict[tuple[str, int], tuple[int, int]] = {}
+    for message in messages:
+        topic, partition, offset = _coordinates(message)
+        first, _ = spans.get((topic, partition), (offset, offset))
+        spans[topic, partition] = first, offset
+    return spans
+
+
+def project(settings: Settings, stores: Sequence[str], stop: Event) -> None:
+    """Fill the views until told to stop; what stops one on its own stops all, and is raised."""
+    kafka.ensure_topics(settings)
+    projections = [
+        Projection(
+            name,
+            open_view(settings, name),
+            kafka.consumer(
+                settings,
+                group(name),
+                **{"enable.auto.commit": True, "auto.commit.interval.ms": 1_000},
+                **{"enable.auto.offset.store": False},
+            ),
+        )
+        for name in stores
+    ]
+    with ThreadPoolExecutor(len(projections)) as pool:
+        running = [pool.submit(projection.run, stop) for projection in projections]
+        ended, _ = wait(running, return_when=FIRST_COMPLETED)
+        stop.set()
+        for future in ended:
+            future.result()
+
+
+def projector(
+    store: Annotated[
+        list[str] | None, typer.Option(help="Fill only this view; may be given more than once.")
+    ] = None,
+) -> None:
+    """Keep the views in Redis and HBase up to date until SIGTERM or Ctrl-C."""
+    stop = Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.JSONRenderer(),
+        ],
+        logger_factory=structlog.WriteLoggerFactory(),
+    )
+    project(Settings(), store or list(STORES), stop)
