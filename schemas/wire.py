@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import re
 from collections.abc import Iterable
 from datetime import datetime
 from functools import cache
@@ -18,13 +19,15 @@ import msgspec
 from schemas.control import ControlRecord
 from schemas.deadletter import DeadLetter
 from schemas.errors import InvalidRecord
-from schemas.event import MAX_EVENT_BYTES, SCHEMA_VERSION, BehaviorEvent
+from schemas.event import ACTIONS, MAX_EVENT_BYTES, SCHEMA_VERSION, BehaviorEvent
 from schemas.outcome import Outcome
 
 T = TypeVar("T")
 
 YEAR_2000_MS: Final = 946_684_800_000
 _KEPT_PAYLOAD_BYTES: Final = 4_096
+_ACTION: Final = re.compile(r"[a-z][a-z0-9_]{0,31}")
+_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
 
 encode: Final = msgspec.json.Encoder().encode
 """Any contract to JSON bytes."""
@@ -47,12 +50,19 @@ def decode_event(raw: bytes) -> BehaviorEvent:
     Raises:
         InvalidRecord: oversized, broken_json, unknown_version or wrong_type.
     """
-    return _decode(_event, raw)
+    event = _decode(_event, raw)
+    _check_ids(event.event_id, event.user_id)
+    if event.action not in ACTIONS and not _ACTION.fullmatch(event.action):
+        raise InvalidRecord(
+            "wrong_type", f"action {event.action!r}: want a lower-case word such as 'add_to_list'"
+        )
+    return event
 
 
 def decode_outcome(raw: bytes) -> Outcome:
     """Read an outcome; raises as `decode_event` does."""
     outcome = _decode(_outcome, raw)
+    _check_ids(outcome.outcome_id, outcome.user_id)
     if outcome.decision_id is None and outcome.kind not in ("unsubscribed", "complained"):
         raise InvalidRecord(
             "wrong_type", f"an outcome of kind {outcome.kind!r} must name its decision_id"
@@ -81,6 +91,15 @@ def _decode(decoder: msgspec.json.Decoder[T], raw: bytes) -> T:
     if record.schema_version != SCHEMA_VERSION:  # type: ignore[attr-defined]
         _unknown_version(record.schema_version)  # type: ignore[attr-defined]
     return record
+
+
+def _check_ids(identifier: str, user_id: str) -> None:
+    if not identifier.isprintable() and _CONTROL.search(identifier):
+        raise InvalidRecord("wrong_type", f"the id {identifier!r} holds a control character")
+    if not (user_id.isascii() and user_id.isprintable()) or " " in user_id:
+        raise InvalidRecord(
+            "wrong_type", f"user_id {user_id!r}: want printable ASCII without spaces"
+        )
 
 
 def _explain(raw: bytes, error: Exception) -> NoReturn:
