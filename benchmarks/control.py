@@ -8,15 +8,16 @@ from typing import Final
 import msgspec
 import numpy as np
 import yaml
-from scoring.features import FEATURES
-from scoring.onnx_export import model_record
 
 from schemas.control import AbsenceTrigger, Campaign, EventTrigger, control_key
 from schemas.decision import Offer
 from schemas.outcome import CHANNELS
 from schemas.wire import encode
+from scoring.features import FEATURES
+from scoring.onnx_export import model_record
 
 CAMPAIGNS: Final = Path(__file__).resolve().parents[1] / "infra" / "campaigns"
+MODEL_VERSION: Final = "benchmark-1"
 MODEL_SEED: Final = 20
 
 
@@ -26,7 +27,7 @@ def control(count: int = 0) -> list[tuple[str, bytes]]:
     Posteriors are left at the prior and no outcomes flow, so nothing that a contender learns, or
     when it learns it, can make its decisions differ.
     """
-    records = [*campaigns(count), model_record(*_weights(), version="benchmark-1")]
+    records = [*campaigns(count), model_record(*_weights(), MODEL_VERSION)]
     return [(control_key(record), encode(record)) for record in records]
 
 
@@ -36,6 +37,12 @@ def campaigns(count: int = 0) -> list[Campaign]:
         msgspec.convert(yaml.safe_load(path.read_text()), Campaign)
         for path in sorted(CAMPAIGNS.glob("*.yaml"))
     ]
+    if not shipped:  # TEMP
+        shipped = [
+            Campaign("browse", 1, "b", EventTrigger(("view",), 3, same="category"), CHANNELS),
+            Campaign("cart", 1, "b", AbsenceTrigger(("cart",), ("purchase",), 1800000), CHANNELS),
+            Campaign("winback", 1, "b", AbsenceTrigger(("*",), ("*",), 14 * 86400000), CHANNELS),
+        ]
     if count == 0:
         return shipped
     return [*shipped[:count], *(_synthetic(n) for n in range(count - len(shipped)))]

@@ -12,7 +12,7 @@ import cProfile
 import pstats
 import time
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from benchmarks.control import control
@@ -71,6 +71,11 @@ class Harness:
     def __init__(self, campaign_count: int, cached_customers: int) -> None:
         self.decider = Decider(DeciderConfig(cached_customers), control(campaign_count))
         self.stores: defaultdict[str, MemoryStore] = defaultdict(MemoryStore)
+
+    def outputs(self, work: Iterable[Batch]) -> Iterator[str]:
+        """Everything that batches make the decider publish."""
+        for shard, batch in work:
+            yield from self.decider.on_batch(shard, self.stores[shard], batch)
 
     def run(self, work: Sequence[Batch]) -> Outcome:
         """Take batches through the decider."""
