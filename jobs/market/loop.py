@@ -1,0 +1,148 @@
+"""A market and a decider in one process, on event time, without a broker.
+
+    market.events ─▶ decide ─▶ decisions ─▶ market.respond ─▶ outcomes, when they are due ─▶ decide
+
+For the learning tests, and to make the history that the first model is trained on.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Final, NamedTuple
+
+import msgspec
+
+from jobs.market.market import Emission, Market
+from jobs.market.tally import Tally
+from operators.learning import Learner
+from operators.shard import SEPARATOR, Decider, DeciderConfig, MemoryStore
+from schemas.control import ControlRecord, control_key
+from schemas.decision import Decision
+from schemas.learning import Example, Reward
+from schemas.topics import CONTROL, DECISIONS, EVENTS, EXAMPLES, OUTCOMES, REWARDS
+from schemas.wire import encode
+
+SLICE_MS: Final = 1_000
+
+_LABELS: Final = {"clicked": 1, "expired": 0}
+
+_read_decision: Final = msgspec.json.Decoder(Decision).decode
+_read_example: Final = msgspec.json.Decoder(Example).decode
+_read_reward: Final = msgspec.json.Decoder(Reward).decode
+
+
+class Input(NamedTuple):
+    """A record as it reaches the decider, at its moment of event time."""
+
+    due_ms: int
+    topic: str
+    key: str
+    payload: bytes
+
+
+Decide = Callable[[Sequence[Input]], Iterable[Decision]]
+"""Takes a slice of inputs in order of time; returns the decisions they led to."""
+
+
+def run(market: Market, decide: Decide, emissions: Iterable[Emission]) -> Tally:
+    """Take a market's events through ``decide`` and answer its decisions.
+
+    Inputs are handed over by the second of event time. A conversion also comes back as a
+    purchase event. Answers due after the last event are left out, as at the end of any run.
+    """
+    tally, known = Tally(market), set[str]()
+    answers: list[Input] = []
+    for now_ms, batch in _slices(emissions):
+        while answers and answers[0].due_ms <= now_ms:
+            batch.append(heapq.heappop(answers))
+        for decision in decide(batch):
+            if decision.decision_id in known:
+                continue
+            known.add(decision.decision_id)
+            outcomes = market.respond(decision)
+            tally.add(decision, outcomes)
+            for outcome in outcomes:
+                due_ms, user = int(outcome.ts), outcome.user_id
+                heapq.heappush(answers, Input(due_ms, OUTCOMES, user, encode(outcome)))
+                if outcome.kind == "converted":
+                    _, payload = market.purchase(decision, outcome)
+                    heapq.heappush(answers, Input(due_ms, EVENTS, user, payload))
+    return tally
+
+
+def _slices(emissions: Iterable[Emission]) -> Iterator[tuple[int, list[Input]]]:
+    """Emissions by `SLICE_MS` of their due time, each slice with the time at which it ends."""
+    batch: list[Input] = []
+    until = None
+    for emission in emissions:
+        if until is None:
+            until = emission.due_ms + SLICE_MS
+        while emission.due_ms >= until:
+            yield until, batch
+            batch = []
+            until += SLICE_MS
+        batch.append(Input(emission.due_ms, EVENTS, emission.key.decode(), emission.payload))
+    if until is not None:
+        yield until, batch
+
+
+class Engine:
+    """The engine's own core as a `Decide`: decider and learner, joined without Flink.
+
+    ``control`` is put in force first; posteriors are from then on what the learner publishes.
+    What a model is trained on is kept: see `training_rows`.
+    """
+
+    def __init__(self, control: Iterable[ControlRecord], *, keep_examples: bool = False) -> None:
+        self.decider = Decider(
+            DeciderConfig(), [(control_key(record), encode(record)) for record in control]
+        )
+        policy = self.decider.world.policy
+        self.learner = Learner((policy.prior_alpha, policy.prior_beta))
+        self._store = MemoryStore()
+        self._arms: dict[str, bytes] = {}
+        self._offset = 0
+        self._keep = keep_examples
+        self._examples: dict[str, Example] = {}
+        self._labels: dict[str, int] = {}
+
+    def __call__(self, inputs: Sequence[Input]) -> list[Decision]:
+        """Decide, and learn from the rewards that came of it before the next slice."""
+        records = []
+        for due_ms, topic, _, payload in inputs:
+            text = payload.decode("latin-1")
+            records.append(SEPARATOR.join((topic, "0", str(self._offset), str(due_ms), text)))
+            self._offset += 1
+        decisions: list[Decision] = []
+        rewards: dict[str, list[str]] = {}
+        for output in self.decider.on_batch("0", self._store, records):
+            topic, key, value = output.split(SEPARATOR, 2)
+            if topic == DECISIONS:
+                decisions.append(_read_decision(value.encode("latin-1")))
+            elif topic == REWARDS:
+                rewards.setdefault(key, []).append(value)
+            elif topic == EXAMPLES and self._keep:
+                example = _read_example(value.encode("latin-1"))
+                self._examples[example.decision_id] = example
+        self._learn(rewards)
+        return decisions
+
+    def training_rows(self) -> tuple[list[list[float]], list[int], list[Example]]:
+        """Features, labels and examples of the sends whose reward is in, in order of sending."""
+        labelled = [(e, self._labels[name]) for name, e in self._examples.items()
+                    if name in self._labels]  # fmt: skip
+        return [e.features for e, _ in labelled], [y for _, y in labelled], [e for e, _ in labelled]
+
+    def _learn(self, rewards: Mapping[str, list[str]]) -> None:
+        for arm, texts in rewards.items():
+            self._arms[arm], published = self.learner.on_rewards(arm, self._arms.get(arm), texts)
+            for output in published:
+                topic, key, value = output.split(SEPARATOR, 2)
+                if topic == CONTROL:
+                    self.decider.on_control(key, value.encode("latin-1"))
+            if self._keep:
+                for text in texts:
+                    reward = _read_reward(text.encode("latin-1"))
+                    if reward.kind in _LABELS:
+                        self._labels[reward.decision_id] = _LABELS[reward.kind]
