@@ -22,18 +22,29 @@ class Settings(BaseSettings):
         env_prefix="BECKON_", env_file="beckon.env", extra="forbid", frozen=True
     )
 
-    data_dir: Path = Field(Path(".beckon"), description="logs, server data, checkpoints, pid files")
-    cache_dir: Path | None = Field(None, description="jars; default: the user's cache directory")
-    infra_dir: Path | None = Field(None, description="server configuration, campaigns, mappings")
-    host: str = Field("127.0.0.1", description="address that local servers listen on")
+    data_dir: Path = Field(
+        default=Path(".beckon"), description="logs, server data, checkpoints, pid files"
+    )
+    cache_dir: Path | None = Field(
+        default=None, description="jars; default: the user's cache directory"
+    )
+    infra_dir: Path | None = Field(
+        default=None, description="server configuration, campaigns, mappings"
+    )
+    host: str = Field(default="127.0.0.1", description="address that local servers listen on")
 
     java: Literal["auto", "machine", "wheel"] = Field(
-        "auto", description="auto: the machine's Java 17 or newer, else the one in a wheel"
+        default="auto", description="auto: the machine's Java 17 or newer, else the one in a wheel"
     )
     maven_repository: str = Field(
-        "https://repo1.maven.org/maven2", description="where the servers' jars come from"
+        default="https://repo1.maven.org/maven2", description="where the servers' jars come from"
     )
-    start_timeout_s: float = Field(90, gt=0, description="patience with a server that starts")
+    start_timeout_s: float = Field(
+        default=90, gt=0, description="patience with a server that starts"
+    )
+    stop_timeout_s: float = Field(
+        default=30, gt=0, description="patience before a server is killed"
+    )
 
     kafka_port: int = 19092
     kafka_controller_port: int = 19093
@@ -45,21 +56,35 @@ class Settings(BaseSettings):
     flink_rest_port: int = 18081
     flink_rpc_port: int = 16123
     flink_metrics: bool = Field(
-        False, description="Flink's Prometheus reporter; it listens on every interface"
+        default=False, description="Flink's Prometheus reporter; it listens on every interface"
     )
-    flink_metrics_port: int = Field(19249, description="JobManager; TaskManagers take the next")
+    flink_metrics_port: int = Field(
+        default=19249, description="JobManager; TaskManagers take the next"
+    )
 
-    kafka_bootstrap: str | None = Field(None, description="default: the local stack's broker")
-    redis_url: str | None = Field(None, description="default: the local stack's Redis")
-    hbase_thrift_host: str | None = Field(None, description="default: the local stack's host")
-    flink_rest_url: str | None = Field(None, description="default: the local stack's cluster")
+    kafka_bootstrap: str | None = Field(
+        default=None, description="default: the local stack's broker"
+    )
+    redis_url: str | None = Field(default=None, description="default: the local stack's Redis")
+    hbase_thrift_host: str | None = Field(
+        default=None, description="default: the local stack's host"
+    )
+    flink_rest_url: str | None = Field(
+        default=None, description="default: the local stack's cluster"
+    )
 
-    partitions: int = Field(4, ge=1, description="partitions of each topic when Beckon creates it")
-    task_managers: int = Field(1, ge=1, description="Flink TaskManagers of one slot each")
-    task_manager_memory_mb: int = Field(3072, ge=1536, description="of one TaskManager process")
-    shards: Literal[16, 256] = Field(256, description="Flink keys; one hex digit or two of an MD5")
-    batch_window_ms: int = Field(3, ge=1, le=100, description="micro-batch of the crossing")
-    checkpoint_interval_ms: int = Field(10_000, ge=500)
+    partitions: int = Field(
+        default=4, ge=1, description="partitions of each topic when Beckon creates it"
+    )
+    task_managers: int = Field(default=1, ge=1, description="Flink TaskManagers of one slot each")
+    task_manager_memory_mb: int = Field(
+        default=3072, ge=1536, description="of one TaskManager process"
+    )
+    shards: Literal[16, 256] = Field(
+        default=256, description="Flink keys; one hex digit or two of an MD5"
+    )
+    batch_window_ms: int = Field(default=3, ge=1, le=100, description="micro-batch of the crossing")
+    checkpoint_interval_ms: int = Field(default=10_000, ge=500)
     state_backend: Literal["hashmap", "rocksdb"] = "hashmap"
     delivery: Literal["at-least-once", "exactly-once"] = "at-least-once"
 

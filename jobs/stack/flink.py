@@ -40,7 +40,7 @@ def flink(site: Site) -> list[Server]:
     job_manager = Server(
         name="jobmanager",
         command=[home / "bin" / "jobmanager.sh", "start-foreground"],
-        environment=site.environment("jobmanager", **environment),
+        environment=site.java_environment("jobmanager", **environment),
         ports={
             "flink_rest_port": settings.flink_rest_port,
             "flink_rpc_port": settings.flink_rpc_port,
@@ -51,7 +51,7 @@ def flink(site: Site) -> list[Server]:
         Server(
             name=f"taskmanager-{number}",
             command=[home / "bin" / "taskmanager.sh", "start-foreground"],
-            environment=site.environment(f"taskmanager-{number}", **environment),
+            environment=site.java_environment(f"taskmanager-{number}", **environment),
             ports={},
             ready=lambda: workers() >= settings.task_managers,
         )

@@ -48,11 +48,10 @@ def hbase(site: Site) -> Server:
             "org.apache.hadoop.hbase.master.HMaster",
             "start",
         ),
-        environment=site.environment("hbase"),
+        environment=site.java_environment("hbase"),
         ports=ports,
         prepare=lambda: site.render("hbase-site.xml", config / "hbase-site.xml", data=data),
         ready=lambda: all(listens(settings.host, port) for port in ports.values()),
-        patience_s=30.0,
     )
 
 
@@ -68,7 +67,7 @@ def thrift(site: Site) -> Server:
             "org.apache.hadoop.hbase.thrift.ThriftServer",
             "start",
         ),
-        environment=site.environment("thrift"),
+        environment=site.java_environment("thrift"),
         ports={"hbase_thrift_port": settings.hbase_thrift_port},
         prepare=lambda: site.render("thrift-site.xml", config / "hbase-site.xml"),
         ready=lambda: _answers(settings.host, settings.hbase_thrift_port),

@@ -78,8 +78,8 @@ class JarCache:
         with ThreadPoolExecutor(PARALLEL) as pool:
             return list(pool.map(lambda jar: self._one(jar, progress), lock.jars))
 
-    def missing(self, lock: Lock) -> int:
-        """Bytes that `fetch` would have to download, judged by file sizes."""
+    def missing_bytes(self, lock: Lock) -> int:
+        """What `fetch` would have to download, judged by file sizes."""
         return sum(jar.size for jar in lock.jars if not _has_size(self.folder / jar.path, jar.size))
 
     def _one(self, jar: Jar, progress: Progress) -> Path:

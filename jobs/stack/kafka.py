@@ -29,7 +29,7 @@ def kafka(site: Site) -> Server:
         tool = ["kafka.tools.StorageTool", "format", "-t", _cluster_id(), "-c", str(properties)]
         command = site.java_command(["-Xmx128m", "-XX:TieredStopAtLevel=1"], classpath, *tool)
         done = subprocess.run(
-            command, env=site.environment("kafka"), capture_output=True, text=True
+            command, env=site.java_environment("kafka"), capture_output=True, text=True
         )
         if done.returncode:
             raise StackError(f"cannot format {data} for Kafka:\n{done.stdout}{done.stderr}")
@@ -48,7 +48,7 @@ def kafka(site: Site) -> Server:
     return Server(
         name="kafka",
         command=site.java_command(HEAP, classpath, "kafka.Kafka", str(properties)),
-        environment=site.environment("kafka"),
+        environment=site.java_environment("kafka"),
         ports={
             "kafka_port": settings.kafka_port,
             "kafka_controller_port": settings.kafka_controller_port,

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import fcntl
 import shutil
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +18,6 @@ from jobs.stack.errors import StackError
 from jobs.stack.flink import flink
 from jobs.stack.hbase import hbase, thrift
 from jobs.stack.jars import JarCache, read_lock
-from jobs.stack.java import find_java
 from jobs.stack.kafka import kafka
 from jobs.stack.redis import redis
 from jobs.stack.server import Server, Site, require_free
@@ -35,7 +35,7 @@ LOCKS = {"kafka": "kafka", "hbase": "hbase", "thrift": "hbase", "flink": "flink"
 """The lock file of jars that a name needs; the others need none."""
 
 Report = Callable[[str, str], None]
-"""Told what happens: (server or jars, what)."""
+"""Told what happens, from several threads: (process or "jars", what)."""
 
 
 @dataclass(frozen=True)
@@ -56,26 +56,33 @@ class LocalStack:
     def __init__(self, settings: Settings, report: Report = lambda _name, _what: None) -> None:
         self._settings = settings
         self._report = report
-        self._root = settings.data_dir.resolve()
-        self._notes = process.Notes(self._root / "run")
+        self.root = settings.data_dir.resolve() / "stack"
+        self._notes = process.Notes(self.root / "run")
 
     def up(self, names: Iterable[str] | None = None) -> list[State]:
         """Start what does not run yet, all at once, and return when everything serves.
 
         Raises:
-            StackError: a server did not come up; its log's end is in the text.
+            StackError: a server did not come up; the end of its log is in the text.
         """
-        wanted = list(names or BUILDERS)
-        if unknown := [name for name in wanted if name not in BUILDERS]:
-            raise StackError(f"no server {', '.join(unknown)}: choose of {', '.join(BUILDERS)}")
+        wanted = _known(names)
+        interrupted = threading.Event()
         with self._locked():
             site = self._site(wanted)
-            servers = [server for name in wanted for server in BUILDERS[name](site)]
+            servers = [(name, server) for name in wanted for server in BUILDERS[name](site)]
             with ThreadPoolExecutor(len(servers)) as pool:
-                started = [pool.submit(self._start, site, server) for server in servers]
-            troubles = [str(error) for each in started if (error := each.exception())]
-        if troubles:
-            raise StackError("\n".join(troubles))
+                starts = [pool.submit(self._start, site, *each, interrupted) for each in servers]
+                try:
+                    wait(starts)
+                except BaseException:
+                    interrupted.set()
+                    raise
+        errors = [error for each in starts if (error := each.exception())]
+        for error in errors:
+            if not isinstance(error, StackError):
+                raise error
+        if errors:
+            raise StackError("\n".join(map(str, errors)))
         return self.status()
 
     def status(self) -> list[State]:
@@ -85,20 +92,19 @@ class LocalStack:
             for note in self._notes.all()
         ]
 
-    def down(self) -> None:
-        """Stop every process that this data directory's notes call ours, and only those."""
+    def down(self, names: Iterable[str] | None = None) -> None:
+        """Stop the processes that this data directory's notes call ours, and only those."""
+        wanted = _known(names)
         with self._locked():
-            notes = self._notes.all()
-            with ThreadPoolExecutor(max(1, len(notes))) as pool:
-                list(pool.map(self._stop, notes))
+            self._stop([note for note in self._notes.all() if note.group in wanted])
 
     def wipe(self) -> None:
-        """Stop everything and delete data, logs and configuration."""
-        self.down()
-        for folder in ("data", "config", "logs", "run"):
-            shutil.rmtree(self._root / folder, ignore_errors=True)
+        """Stop everything and delete data, logs and configuration; the jars stay cached."""
+        with self._locked():
+            self._stop(self._notes.all())
+            shutil.rmtree(self.root)
 
-    def _start(self, site: Site, server: Server) -> None:
+    def _start(self, site: Site, group: str, server: Server, interrupted: threading.Event) -> None:
         note = self._notes.get(server.name)
         if note is not None and note.alive():
             if note.ports != dict(server.ports):
@@ -106,58 +112,96 @@ class LocalStack:
                     f"{server.name} runs on {note.ports}, the settings say {dict(server.ports)}: "
                     "`beckon stack down` first"
                 )
-            self._report(server.name, "runs")
+            self._report(server.name, "runs already")
         else:
             require_free(self._settings.host, server.ports, server.name)
             self._report(server.name, "starts")
             server.prepare()
-            site.log(server.name).unlink(missing_ok=True)
+            log = site.log(server.name)
+            log.unlink(missing_ok=True)
             note = process.spawn(
                 server.name,
+                group,
                 server.command,
                 server.environment,
                 out=site.out(server.name),
-                log=site.log(server.name),
+                log=log,
                 ports=server.ports,
             )
             self._notes.write(note)
-        self._wait(site, server, note)
+        self._wait(site, server, note, interrupted)
 
-    def _wait(self, site: Site, server: Server, note: process.Note) -> None:
+    def _wait(
+        self, site: Site, server: Server, note: process.Note, interrupted: threading.Event
+    ) -> None:
         deadline = time.monotonic() + self._settings.start_timeout_s
         while not server.ready():
             alive = note.alive()
             if not alive or time.monotonic() > deadline:
-                what = "does not answer" if alive else "died at its start"
+                trouble = "does not answer" if alive else "died at its start"
+                self._report(server.name, trouble)
                 logs = [site.out(server.name), site.log(server.name)]
-                ends = "\n".join(f"--- {log}\n{end}" for log in logs if (end := process.tail(log)))
-                raise StackError(f"{server.name} {what}\n{ends or 'It left no log.'}")
-            time.sleep(0.1)
+                ends = [f"--- {log}\n{end}" for log in logs if (end := process.tail(log))]
+                raise StackError("\n".join([f"{server.name} {trouble}", *ends]))
+            if interrupted.wait(0.1):
+                return
         self._report(server.name, "ready")
 
-    def _stop(self, note: process.Note) -> None:
-        if note.alive():
-            self._report(note.name, "stops")
-            clean = process.stop(note, 20.0)
-            self._report(note.name, "stopped" if clean else "killed")
-        self._notes.drop(note.name)
+    def _stop(self, notes: Sequence[process.Note]) -> None:
+        def one(note: process.Note) -> None:
+            if note.alive():
+                self._report(note.name, "stops")
+                clean = process.stop(note, self._settings.stop_timeout_s)
+                self._report(note.name, "stopped" if clean else "killed")
+            self._notes.drop(note.name)
+
+        with ThreadPoolExecutor(max(1, len(notes))) as pool:
+            list(pool.map(one, notes))
 
     def _site(self, names: Sequence[str]) -> Site:
-        locks = {LOCKS[name] for name in names if name in LOCKS}
-        cache = JarCache(self._settings.cache / "jars", self._settings.maven_repository)
-        jars: dict[str, Sequence[Path]] = {}
-        for lock in sorted(locks):
-            self._report("jars", lock)
-            path = self._settings.infra / "stack" / f"{lock}.lock.json"
-            jars[lock] = cache.fetch(read_lock(path))
-        site = Site(self._settings, find_java(self._settings.java), jars)
+        site = Site(self._settings, self.root, self._jars({LOCKS[n] for n in names if n in LOCKS}))
         site.logs.mkdir(parents=True, exist_ok=True)
         return site
+
+    def _jars(self, names: set[str]) -> dict[str, Sequence[Path]]:
+        cache = JarCache(self._settings.cache / "jars", self._settings.maven_repository)
+        folder = self._settings.infra / "stack"
+        locks = {name: read_lock(folder / f"{name}.lock.json") for name in sorted(names)}
+        total = sum(cache.missing_bytes(lock) for lock in locks.values())
+        progress = _Download(total, self._report)
+        return {name: cache.fetch(lock, progress.arrived) for name, lock in locks.items()}
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
         """One command at a time for a data directory."""
-        self._root.mkdir(parents=True, exist_ok=True)
-        with (self._root / "stack.lock").open("w") as file:
+        self.root.mkdir(parents=True, exist_ok=True)
+        with (self.root / "lock").open("w") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
             yield
+
+
+class _Download:
+    """Turns chunks of bytes into a line for each tenth of the whole."""
+
+    def __init__(self, total: int, report: Report) -> None:
+        self._total = total
+        self._report = report
+        self._arrived = 0
+        self._lock = threading.Lock()
+
+    def arrived(self, size: int) -> None:
+        """Count a chunk."""
+        with self._lock:
+            before, self._arrived = self._arrived, self._arrived + size
+            now = self._arrived
+        if self._total and before * 10 // self._total != now * 10 // self._total:
+            self._report("jars", f"{now / 1e6:.0f} of {self._total / 1e6:.0f} MB")
+
+
+def _known(names: Iterable[str] | None) -> list[str]:
+    wanted = list(dict.fromkeys(names or BUILDERS))
+    if unknown := [name for name in wanted if name not in BUILDERS]:
+        raise StackError(
+            f"no server is called {', '.join(unknown)}: there are {', '.join(BUILDERS)}"
+        )
+    return wanted

@@ -19,9 +19,10 @@ POLL_S = 0.05
 
 
 class Note(msgspec.Struct, frozen=True):
-    """One started process."""
+    """One started process; its group is the name by which users ask for it."""
 
     name: str
+    group: str
     pid: int
     started_ticks: int
     boot_id: str
@@ -59,6 +60,7 @@ def reap(pid: int) -> None:
 
 def spawn(
     name: str,
+    group: str,
     command: Sequence[str | Path],
     environment: Mapping[str, str],
     *,
@@ -85,6 +87,7 @@ def spawn(
     ticks = started_ticks(pid)
     return Note(
         name=name,
+        group=group,
         pid=pid,
         started_ticks=-1 if ticks is None else ticks,
         boot_id=boot_id(),

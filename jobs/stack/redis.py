@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from importlib.util import find_spec
 from pathlib import Path
@@ -22,6 +23,7 @@ def redis(site: Site) -> Server:
         "appendonly": "yes",
         "save": "",
         "daemonize": "no",
+        "logfile": site.log("redis"),
     }
     return Server(
         name="redis",
@@ -29,7 +31,7 @@ def redis(site: Site) -> Server:
             redis_server(),
             *(text for key, value in options.items() for text in (f"--{key}", str(value))),
         ],
-        environment=site.environment("redis"),
+        environment=os.environ,
         ports={"redis_port": settings.redis_port},
         ready=lambda: _answers(settings.host, settings.redis_port),
     )

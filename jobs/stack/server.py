@@ -6,11 +6,13 @@ import os
 import socket
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from string import Template
 
 from jobs.settings import Settings
 from jobs.stack.errors import StackError
+from jobs.stack.java import find_java
 
 
 @dataclass(frozen=True)
@@ -21,7 +23,6 @@ class Server:
         ports: listening ports by the setting that chooses them.
         prepare: writes configuration, formats data; called before each start.
         ready: whether it serves requests, not merely listens; cheap, may be called often.
-        patience_s: how long a clean stop may take before it is killed.
     """
 
     name: str
@@ -30,21 +31,20 @@ class Server:
     ports: Mapping[str, int]
     ready: Callable[[], bool]
     prepare: Callable[[], None] = lambda: None
-    patience_s: float = 20.0
 
 
 @dataclass(frozen=True)
 class Site:
-    """Where the servers live: folders, Java, jars, configuration."""
+    """Where the servers live: an absolute root folder, Java, jars by lock name, configuration."""
 
     settings: Settings
-    java: Path
+    root: Path
     jars: Mapping[str, Sequence[Path]] = field(default_factory=dict)
 
-    @property
-    def root(self) -> Path:
-        """The data directory, absolute: servers have a working directory of their own."""
-        return self.settings.data_dir.resolve()
+    @cached_property
+    def java(self) -> Path:
+        """The home directory of the Java to use."""
+        return find_java(self.settings.java)
 
     @property
     def logs(self) -> Path:
@@ -84,8 +84,8 @@ class Site:
         except (OSError, KeyError, ValueError) as error:
             raise StackError(f"cannot render {source}: {error!r}") from error
 
-    def environment(self, name: str, **more: str) -> dict[str, str]:
-        """The environment of a process: ours, a Java and the file to log to."""
+    def java_environment(self, name: str, **more: str) -> dict[str, str]:
+        """The environment of a Java process: ours, a Java and the file to log to."""
         own = {"JAVA_HOME": str(self.java), "BECKON_LOG": str(self.log(name))}
         return {**os.environ, **own, **more}
 
