@@ -27,7 +27,6 @@ AUDITED_SHARE: Final = 16
 ends of all inputs are counted exactly."""
 
 
-
 def decision_id(user_id: str, campaign_id: str, event_id: str) -> str:
     """The id of the decision that an event triggers for a campaign: the same whenever made."""
     return "d" + xxh3_128_hexdigest(f"{user_id}\x1f{campaign_id}\x1f{event_id}".encode())[:24]

@@ -71,18 +71,17 @@ FEATURES: Final[tuple[str, ...]] = tuple(MEANING)
 FEATURE_HASH: Final = sha256("\n".join((str(_VERSION), *FEATURES)).encode()).hexdigest()[:16]
 """Names what a vector's numbers mean; a model for other features has another."""
 
-_PLACE: Final = {name: place for place, name in enumerate(TAG_KINDS)}
-_customer_tags: Final = itemgetter(
-    *(
-        _PLACE[name]
-        for name in (
-            "counters", "tempo", "sessions", "rfm", "carts", "channels", "prices", "habits",
-        )
-    )
-)  # fmt: skip
-_item_tags: Final = itemgetter(
-    *(_PLACE[name] for name in ("recent", "categories", "brands", "prices"))
+
+def _reader(*kinds: str) -> itemgetter[Any]:
+    """Takes tags of these kinds out of a profile's; asking the profile for each costs more."""
+    places = {name: place for place, name in enumerate(TAG_KINDS)}
+    return itemgetter(*(places[kind] for kind in kinds))
+
+
+_customer_tags: Final = _reader(
+    "counters", "tempo", "sessions", "rfm", "carts", "channels", "prices", "habits"
 )
+_item_tags: Final = _reader("recent", "categories", "brands", "prices")
 _BARGAIN_SHARE: Final = FEATURES.index("bargain_share")
 _VIEW, _SEARCH, _CART = (ACTIONS.index(action) for action in ("view", "search", "cart"))
 _DELIVERED, _OPENED, _CLICKED = range(3)  # the first of `state.tagging.channels.KINDS`
@@ -98,8 +97,7 @@ def customer_features(profile: Profile, now_ms: int) -> list[float]:
     Counts are smoothed towards what is usual, so that a customer of whom little is known looks
     average and not extreme.
     """
-    tags: tuple[Any, ...] = _customer_tags(profile.tags)
-    counters, tempo, sessions, rfm, carts, channels, prices, habits = tags
+    counters, tempo, sessions, rfm, carts, channels, prices, habits = _customer_tags(profile.tags)
     lifetime = counters.lifetime
     views, carted = lifetime[_VIEW], lifetime[_CART]
     events, orders = tempo.events, rfm.orders_total
@@ -159,8 +157,7 @@ def campaign_features(
     ``customer_part`` comes from `customer_features` for the same profile and time; the rest says
     what the trigger is about.
     """
-    tags: tuple[Any, ...] = _item_tags(profile.tags)
-    recent, categories, brands, prices = tags
+    recent, categories, brands, prices = _item_tags(profile.tags)
     discount = campaign.offer.discount_ratio
     trigger = campaign.trigger
     usual = prices.mean("view") if price else None

@@ -11,13 +11,13 @@ from collections.abc import Callable
 from typing import Final
 
 from msgspec import Struct
-from state.tagging.consent import Consent
 from xxhash import xxh3_64_intdigest
 
 from schemas.control import Campaign, Policy
 from schemas.outcome import Channel
 from state.book import Book
 from state.profile import Profile
+from state.tagging.consent import Consent
 
 
 class Candidate(Struct):

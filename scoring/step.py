@@ -63,12 +63,9 @@ def on_event(
         for kind in listeners:
             kind.on_late_fact(fact, book)
         return _LATE
-    if not listeners:
-        return _UPDATED
-    profile = customer.profile()
     triggered: list[tuple[Campaign, Trigger]] = []
     for kind in listeners:
-        trigger = kind.on_fact(fact, event.event_id, ingested_ms, profile, book)
+        trigger = kind.on_fact(fact, event.event_id, ingested_ms, customer)
         if trigger is not None:
             triggered.append((kind.spec, trigger))
     if not triggered:
@@ -126,7 +123,7 @@ def on_due(user_id: str, customer: Customer, now_ms: int, world: World) -> list[
         kind = world.campaigns.get(name)
         if kind is None:
             continue
-        trigger = kind.on_due(armed, customer.profile())
+        trigger = kind.on_due(armed)
         if trigger is not None:
             emits += decide(user_id, customer, [(kind.spec, trigger)], world)[2]
     return emits

@@ -22,11 +22,12 @@ import msgspec
 
 from state.book import Book
 from state.fact import Fact
-from state.profile import Profile, has_seen
+from state.profile import OUTCOME_KINDS, Profile, has_seen
+from state.tagging.recent import RING, Recent
 
 VERSION: Final = 1
 TAIL_SOFT: Final = 8
-TAIL_LONG: Final = 64
+TAIL_LONG: Final = 24
 TAIL_HARD: Final = 256
 
 _MAGIC: Final = b"BKC"
@@ -45,7 +46,7 @@ class CorruptState(ValueError):
 class Customer:
     """One customer's state; see the module for how it is kept."""
 
-    __slots__ = ("_head", "_ids", "_packed", "base", "book", "tail")
+    __slots__ = ("_folded", "_head", "_ids", "_packed", "base", "book", "tail")
 
     def __init__(
         self, base: bytes = b"", tail: list[Fact] | None = None, book: Book | None = None
@@ -56,7 +57,9 @@ class Customer:
         # Bytes of the tail in its order: a fact each, but those that were read are one piece until
         # somebody needs them apart.
         self._packed = [_encode(fact) for fact in self.tail]
+        # The profile of the base and of the tail's first ``_folded`` facts, when somebody asked.
         self._head: Profile | None = None
+        self._folded = 0
         self._ids: set[int] | None = None
 
     def profile(self) -> Profile:
@@ -65,11 +68,49 @@ class Customer:
         Raises:
             CorruptState: the base is not a profile.
         """
+        return self._fold_up_to(len(self.tail))
+
+    def count_recent(
+        self,
+        actions: frozenset[str] | None,
+        since_ms: int,
+        until_ms: int,
+        item: str | None = None,
+        category: str | None = None,
+    ) -> int:
+        """How many of the last `RING` events lie in ``(since_ms, until_ms]`` and fit.
+
+        None for ``actions``, ``item`` or ``category`` means any. Facts that are not folded yet are
+        looked at as they are: this is asked for most events, and a fold is seldom worth it.
+        """
+        tail, left, count = self.tail, RING, 0
+        for place in range(len(tail) - 1, self._folded - 1, -1):
+            fact = tail[place]
+            if fact.ts <= since_ms or left == 0:
+                return count
+            if fact.action in OUTCOME_KINDS:
+                continue
+            left -= 1
+            if (
+                (item is None or fact.item == item)
+                and (category is None or fact.category == category)
+                and (actions is None or fact.action in actions)
+                and fact.ts <= until_ms
+            ):
+                count += 1
+        if self._head is None and not self.base:
+            return count
+        recent = self._fold_up_to(self._folded).tag(Recent)
+        return count + recent.matches(actions, since_ms, until_ms, item, category, left)
+
+    def _fold_up_to(self, count: int) -> Profile:
         head = self._head
         if head is None:
-            head = self._base_profile()
-            head.apply_all(self.tail)
-            self._head = head
+            head, self._folded = self._base_profile(), 0
+        if self._folded < count:
+            head.apply_all(self.tail[self._folded : count])
+            self._folded = count
+        self._head = head
         return head
 
     def _base_profile(self) -> Profile:
@@ -101,14 +142,13 @@ class Customer:
         if not tail or _order(tail[-1]) <= (fact.ts, fact.id64):
             tail.append(fact)
             self._packed.append(_encode(fact))
-            if self._head is not None:
-                self._head.apply(fact)
         else:
             place = bisect_right(tail, _order(fact), key=_order)
             self._take_apart()
             tail.insert(place, fact)
             self._packed.insert(place, _encode(fact))
-            self._head = None
+            if place < self._folded:
+                self._head, self._folded = None, 0
         if self._ids is not None:
             self._ids.add(fact.id64)
         book = self.book
@@ -119,9 +159,9 @@ class Customer:
     def settle(self, now_ms: int, lateness_ms: int) -> None:
         """Fold what can no longer be preceded into the base, once that pays.
 
-        A tail of `TAIL_SOFT` facts that are all settled costs only the encoding of the head, one
-        of `TAIL_LONG` is worth a second fold for what of it is settled. Beyond `TAIL_HARD` the
-        oldest facts settle whatever their age, which keeps the size bounded.
+        That is so for a tail of `TAIL_SOFT` facts when all of it is settled, and for one of
+        `TAIL_LONG` when part of it is. Beyond `TAIL_HARD` the oldest facts settle whatever their
+        age, which keeps the size bounded.
 
         Call it with the time of a fact that is about to be accepted, before the batch's first and
         never after: what a batch accepted stays in the tail of the state that it publishes.
@@ -133,17 +173,20 @@ class Customer:
         horizon = max(now_ms, self.book.newest_ms) - lateness_ms
         # A fact of the very horizon is in time still, so those of the horizon wait for it.
         settled = bisect_left(tail, horizon, key=_time)
-        if settled == count:
-            base = self.profile()
-        elif count < TAIL_LONG:
-            return
-        else:
+        if settled < count:
+            if count < TAIL_LONG:
+                return
             settled = max(settled, count - TAIL_HARD)
             if settled < TAIL_SOFT:
                 return
-            base = self._base_profile()
-            base.apply_all(tail[:settled])
-        self.base = base.encode()
+        if self._folded > settled:
+            settled_profile = self._base_profile()
+            settled_profile.apply_all(tail[:settled])
+            self._folded -= settled
+        else:
+            settled_profile = self._fold_up_to(settled)
+            self._folded = 0
+        self.base = settled_profile.encode()
         self._take_apart()
         del tail[:settled], self._packed[:settled]
         self._ids = None

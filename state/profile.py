@@ -16,7 +16,7 @@ from state.fact import Fact
 from state.tagging import TAG_KINDS
 from state.tagging.base import Dimension, Tag, Value
 
-SEEN_LIMIT: Final = 128
+SEEN_LIMIT: Final = 64
 """How many ids of settled facts are remembered; those of unsettled ones are kept besides."""
 
 _ID_BYTES: Final = 8
@@ -25,7 +25,7 @@ _LENGTH_BYTES: Final = 2
 
 TagT = TypeVar("TagT", bound=Tag)
 
-_OUTCOME_KINDS: Final = frozenset(get_args(OutcomeKind))
+OUTCOME_KINDS: Final = frozenset(get_args(OutcomeKind))
 _KINDS: Final = tuple(TAG_KINDS.values())
 _PLACE: Final = {kind: place for place, kind in enumerate(_KINDS)}
 
@@ -37,7 +37,7 @@ def _listeners(action: str) -> tuple[int, ...]:
         for place, kind in enumerate(_KINDS)
         if (
             action in kind.OUTCOMES
-            if action in _OUTCOME_KINDS
+            if action in OUTCOME_KINDS
             else kind.LISTENS is None or action in kind.LISTENS
         )
     )

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from typing import Final
 
-from state.tagging.recent import Recent
-
 from schemas.control import AbsenceTrigger, Campaign
 from scoring.campaigns.base import CampaignKind, Trigger, names
 from state.book import Armed, Book
+from state.customer import Customer
 from state.fact import Fact
-from state.profile import Profile
 
 
 class AbsenceCampaign(CampaignKind):
@@ -34,10 +32,10 @@ class AbsenceCampaign(CampaignKind):
         return self._begins(action) or self._ends(action)
 
     def on_fact(
-        self, fact: Fact, event_id: str, ingested_ms: int, profile: Profile, book: Book
+        self, fact: Fact, event_id: str, ingested_ms: int, customer: Customer
     ) -> Trigger | None:
         """End the wait, begin it, or begin it anew; never speaks at once."""
-        name = self.spec.id
+        name, book = self.spec.id, customer.book
         armed = book.armed.get(name)
         if self._ends(fact.action) and armed is not None and fact.ts >= armed.event_ms:
             del book.armed[name]
@@ -45,7 +43,7 @@ class AbsenceCampaign(CampaignKind):
         if (
             self._begins(fact.action)
             and (armed is None or fact.ts >= armed.event_ms)
-            and not self._already_ended(fact, profile, book)
+            and not self._already_ended(fact, customer)
         ):
             book.armed[name] = Armed(
                 fact.ts + self._within_ms,
@@ -63,7 +61,7 @@ class AbsenceCampaign(CampaignKind):
         if armed is not None and self._ends(fact.action) and fact.ts >= armed.event_ms:
             del book.armed[self.spec.id]
 
-    def on_due(self, armed: Armed, profile: Profile) -> Trigger | None:
+    def on_due(self, armed: Armed) -> Trigger | None:
         """Speak, about what the customer left behind."""
         return Trigger(armed.event_id, armed.due_ms, armed.ingested_ms, armed.item, armed.category)
 
@@ -73,9 +71,9 @@ class AbsenceCampaign(CampaignKind):
     def _ends(self, action: str) -> bool:
         return self._without is None or action in self._without
 
-    def _already_ended(self, fact: Fact, profile: Profile, book: Book) -> bool:
+    def _already_ended(self, fact: Fact, customer: Customer) -> bool:
         """Whether an end that arrived earlier happened later than this out-of-order beginning."""
-        if fact.ts >= book.newest_ms:
+        newest_ms = customer.book.newest_ms
+        if fact.ts >= newest_ms:
             return False
-        recent = profile.tag(Recent)
-        return recent.matches(self._without, fact.ts + 1, book.newest_ms) > 0
+        return customer.count_recent(self._without, fact.ts, newest_ms) > 0

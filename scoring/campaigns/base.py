@@ -8,8 +8,8 @@ from msgspec import Struct
 
 from schemas.control import Campaign
 from state.book import Armed, Book
+from state.customer import Customer
 from state.fact import Fact
-from state.profile import Profile
 
 ANY: Final = "*"
 
@@ -43,15 +43,15 @@ class CampaignKind:
         raise NotImplementedError
 
     def on_fact(
-        self, fact: Fact, event_id: str, ingested_ms: int, profile: Profile, book: Book
+        self, fact: Fact, event_id: str, ingested_ms: int, customer: Customer
     ) -> Trigger | None:
-        """Look at a fact that the profile already holds; a trigger if the time to speak is now."""
+        """Look at a fact that the customer already holds; a trigger if it is time to speak."""
         raise NotImplementedError
 
     def on_late_fact(self, fact: Fact, book: Book) -> None:
         """Look at a fact that came later than the bound: it may end a wait, never begin one."""
 
-    def on_due(self, armed: Armed, profile: Profile) -> Trigger | None:
+    def on_due(self, armed: Armed) -> Trigger | None:
         """The wait that this campaign armed has run out; a trigger if it still wants to speak."""
         return None
 

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 from typing import Final
 
-from state.tagging.recent import Recent
-
 from schemas.control import Campaign, EventTrigger
 from scoring.campaigns.base import CampaignKind, Trigger, names
-from state.book import Book
+from state.customer import Customer
 from state.fact import Fact
-from state.profile import Profile
 
 
 class EventCampaign(CampaignKind):
@@ -32,16 +29,22 @@ class EventCampaign(CampaignKind):
         return self._actions is None or action in self._actions
 
     def on_fact(
-        self, fact: Fact, event_id: str, ingested_ms: int, profile: Profile, book: Book
+        self, fact: Fact, event_id: str, ingested_ms: int, customer: Customer
     ) -> Trigger | None:
-        """A trigger when enough of the actions, this fact among them, lie in the window."""
-        if self._at_least > 1 and not self._enough(fact, profile):
+        """A trigger when enough of the actions, this fact among them, lie in the window.
+
+        A campaign that has just spoken does not look again until its cooldown is over.
+        """
+        last_ms = customer.book.last_sent.get(self.spec.id)
+        if last_ms is not None and fact.ts < last_ms + self.spec.cooldown_ms:
+            return None
+        if self._at_least > 1 and not self._enough(fact, customer):
             return None
         return Trigger(
             event_id, fact.ts, ingested_ms, fact.item, fact.category, fact.brand, fact.price
         )
 
-    def _enough(self, fact: Fact, profile: Profile) -> bool:
+    def _enough(self, fact: Fact, customer: Customer) -> bool:
         item = category = None
         if self._same == "item":
             item = fact.item
@@ -51,7 +54,7 @@ class EventCampaign(CampaignKind):
             category = fact.category
             if category is None:
                 return False
-        seen = profile.tag(Recent).matches(
-            self._actions, fact.ts - self._within_ms, fact.ts, item=item, category=category
+        seen = customer.count_recent(
+            self._actions, fact.ts - self._within_ms, fact.ts, item, category
         )
         return seen >= self._at_least

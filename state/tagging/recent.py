@@ -50,18 +50,19 @@ class Recent(Tag):
         until_ms: int,
         item: str | None = None,
         category: str | None = None,
+        last: int = RING,
     ) -> int:
-        """How many of the last `RING` facts lie in ``(since_ms, until_ms]`` and fit.
+        """How many of the ``last`` facts lie in ``(since_ms, until_ms]`` and fit.
 
         None for ``actions``, ``item`` or ``category`` means any.
         """
         times = self.times
-        first = max(bisect_right(times, since_ms), len(times) - RING)
-        last = bisect_right(times, until_ms)
+        first = max(bisect_right(times, since_ms), len(times) - last)
+        end = bisect_right(times, until_ms)
         if actions is None and item is None and category is None:
-            return max(0, last - first)
+            return max(0, end - first)
         count = 0
-        for place in range(first, last):
+        for place in range(first, end):
             if (
                 (actions is None or self.actions[place] in actions)
                 and (item is None or self.items[place] == item)

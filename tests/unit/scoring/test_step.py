@@ -68,7 +68,7 @@ def test_the_cooldown_keeps_a_campaign_from_repeating_itself() -> None:
     stream = Harness([policy(), on_cart(cooldown_ms=HOUR)])
     assert len(stream.send(consenting(), event(action="cart"))) == 1
     assert stream.send(event(action="cart", ts=NOON_MS + HOUR - 1)) == []
-    assert stream.ends()[-1][4] == "cooldown"
+    assert stream.ends()[-1][3] == "updated"
     assert len(stream.send(event(action="cart", ts=NOON_MS + HOUR))) == 1
 
 
