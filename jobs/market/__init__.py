@@ -7,6 +7,7 @@
 - `render`: their events as bytes
 - `response`: what they do when spoken to, and the true probability of it
 - `market`: the whole
+- `sender`: what takes decisions to them and tells what became of each
 - `tally`: what a run did, against the truth
 - `latency`: from the intended moment of an event to its decision
 - `clock`: event time that runs faster than wall time

@@ -7,20 +7,20 @@ For the learning tests, and to make the history that the first model is trained 
 
 from __future__ import annotations
 
-import heapq
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Final, NamedTuple
 
 import msgspec
 
 from jobs.market.market import Emission, Market
+from jobs.market.sender import Sender
 from jobs.market.tally import Tally
 from operators.learning import Learner
 from operators.shard import SEPARATOR, Decider, DeciderConfig, MemoryStore
 from schemas.control import ControlRecord, control_key
 from schemas.decision import Decision
 from schemas.learning import Example, Reward
-from schemas.topics import CONTROL, DECISIONS, EVENTS, EXAMPLES, OUTCOMES, REWARDS
+from schemas.topics import CONTROL, DECISIONS, EVENTS, EXAMPLES, REWARDS
 from schemas.wire import encode
 
 SLICE_MS: Final = 1_000
@@ -51,24 +51,12 @@ def run(market: Market, decide: Decide, emissions: Iterable[Emission]) -> Tally:
     Inputs are handed over by the second of event time. A conversion also comes back as a
     purchase event. Answers due after the last event are left out, as at the end of any run.
     """
-    tally, known = Tally(market), set[str]()
-    answers: list[Input] = []
+    sender = Sender(market)
     for now_ms, batch in _slices(emissions):
-        while answers and answers[0].due_ms <= now_ms:
-            batch.append(heapq.heappop(answers))
+        batch += [Input(*answer[:4]) for answer in sender.due(now_ms)]
         for decision in decide(batch):
-            if decision.decision_id in known:
-                continue
-            known.add(decision.decision_id)
-            outcomes = market.respond(decision)
-            tally.add(decision, outcomes)
-            for outcome in outcomes:
-                due_ms, user = int(outcome.ts), outcome.user_id
-                heapq.heappush(answers, Input(due_ms, OUTCOMES, user, encode(outcome)))
-                if outcome.kind == "converted":
-                    _, payload = market.purchase(decision, outcome)
-                    heapq.heappush(answers, Input(due_ms, EVENTS, user, payload))
-    return tally
+            sender.take(decision, now_ms)
+    return sender.tally
 
 
 def _slices(emissions: Iterable[Emission]) -> Iterator[tuple[int, list[Input]]]:

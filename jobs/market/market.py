@@ -142,8 +142,8 @@ class Market:
         """What becomes of a decision; see `Truth.respond`."""
         return self.truth.respond(decision)
 
-    def purchase(self, decision: Decision, converted: Outcome) -> tuple[bytes, bytes]:
-        """Key and payload of the purchase that a conversion is, as the shop reports it."""
+    def purchase(self, decision: Decision, converted: Outcome) -> bytes:
+        """The event of the purchase that a conversion is, as the shop reports it."""
         told = decision.status == "send"
         event = BehaviorEvent(
             event_id=f"{decision.decision_id}-purchase",
@@ -158,7 +158,7 @@ class Market:
             if told
             else None,
         )
-        return decision.user_id.encode(), encode(event)
+        return encode(event)
 
     def _prefix(self, start_ms: int, kind: str) -> str:
         """Starts the ids of one run, so that a second run of the same seed repeats none."""
