@@ -49,9 +49,7 @@ BREAKAGES: Final[Mapping[str, Breakage]] = {
     "cut": Breakage("broken_json", lambda payload: payload[: len(payload) // 2]),
     "empty": Breakage("broken_json", lambda payload: b""),
     "not_json": Breakage("broken_json", lambda payload: b"user=" + payload[13:40]),
-    "not_utf8": Breakage(
-        "broken_json", lambda payload: payload.replace(b'"user_id":"u', b'"user_id":"\xff\xfe')
-    ),
+    "utf16": Breakage("broken_json", lambda payload: payload.decode().encode("utf-16")),
     "not_an_object": Breakage("wrong_type", lambda payload: b"[" + payload + b"]"),
     "no_user": Breakage("wrong_type", _drop("user_id")),
     "no_event_id": Breakage("wrong_type", _drop("event_id")),

@@ -8,6 +8,7 @@ For the learning tests, and to make the history that the first model is trained 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from operator import attrgetter
 from typing import Final, NamedTuple
 
 import msgspec
@@ -54,6 +55,7 @@ def run(market: Market, decide: Decide, emissions: Iterable[Emission]) -> Tally:
     sender = Sender(market)
     for now_ms, batch in _slices(emissions):
         batch += [Input(*answer[:4]) for answer in sender.due(now_ms)]
+        batch.sort(key=attrgetter("due_ms"))
         for decision in decide(batch):
             sender.take(decision, now_ms)
     return sender.tally
