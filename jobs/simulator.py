@@ -254,12 +254,20 @@ def _produce(out: Producer, topic: str, key: bytes, value: bytes) -> None:
 def _at_end(settings: Settings) -> Consumer:
     """A consumer of the decisions that are made from now on."""
     reader = consumer(settings, "beckon-simulator")
-    partitions = reader.list_topics(DECISIONS, timeout=_PATIENCE_S).topics[DECISIONS].partitions
-    places = [TopicPartition(DECISIONS, partition) for partition in partitions]
-    for place in places:
-        place.offset = reader.get_watermark_offsets(place, timeout=_PATIENCE_S)[1]
-    reader.assign(places)
-    return reader
+    deadline_s = time.monotonic() + _PATIENCE_S
+    while True:
+        try:
+            found = reader.list_topics(DECISIONS, timeout=_PATIENCE_S).topics[DECISIONS]
+            places = [TopicPartition(DECISIONS, partition) for partition in found.partitions]
+            for place in places:
+                place.offset = reader.get_watermark_offsets(place, timeout=_PATIENCE_S)[1]
+        except KafkaException:  # a topic just created has no leader for a moment
+            if time.monotonic() > deadline_s:
+                raise
+            time.sleep(0.1)
+        else:
+            reader.assign(places)
+            return reader
 
 
 def simulate(
@@ -289,7 +297,7 @@ def simulate(
             stop.set()
         running.result()
     for line in summary(simulator):
-        console.print(line, highlight=False)
+        console.print(line, highlight=False, soft_wrap=True)
 
 
 def _watch(simulator: Simulator, console: Console, running: Future[None]) -> None:

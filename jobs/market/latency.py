@@ -42,27 +42,32 @@ class Histogram:
 class LatencyTracker:
     """Intended send times by event id, and the histogram of what they led to.
 
-    Holds the ``limit`` newest events. Decisions of absence triggers are not counted: they are
-    meant to come long after their event.
+    Holds at least the ``limit`` newest events, at most twice as many. Decisions of absence
+    triggers are not counted: they are meant to come long after their event.
     """
 
     def __init__(self, limit: int = 200_000) -> None:
         self.histogram = Histogram()
-        self.awaited: dict[str, float] = {}
         self._limit = limit
+        self._newer: dict[str, float] = {}
+        self._older: dict[str, float] = {}
 
     def intend(self, event_id: str, wall_s: float) -> None:
         """Note when an event is meant to be sent."""
-        awaited = self.awaited
-        if len(awaited) >= self._limit:
-            del awaited[next(iter(awaited))]
-        awaited[event_id] = wall_s
+        if len(self._newer) >= self._limit:
+            self._newer, self._older = {}, self._newer
+        self._newer[event_id] = wall_s
+
+    def intended(self, event_id: str) -> float | None:
+        """When an event was meant to be sent, None when it is not known any more."""
+        found = self._newer.get(event_id)
+        return self._older.get(event_id) if found is None else found
 
     def observe(self, decision: Decision, wall_s: float) -> float | None:
         """Count a decision read at ``wall_s``; returns its latency in milliseconds, if known."""
         if decision.trigger != "event":
             return None
-        intended = self.awaited.get(decision.trigger_event_id)
+        intended = self.intended(decision.trigger_event_id)
         if intended is None:
             return None
         latency_ms = (wall_s - intended) * 1_000

@@ -31,14 +31,15 @@ class Sender:
 
     ``counts`` says what became of decisions: sent, holdout, repeated, expired. A holdout is never
     sent; what its customer buys all the same is reported, so that lift can be measured. The
-    newest `REMEMBERED` ids are known again.
+    newest `REMEMBERED` ids, at least, are known again.
     """
 
     def __init__(self, market: Market) -> None:
         self.tally = Tally(market)
         self.counts: Counter[str] = Counter()
         self._market = market
-        self._known: dict[str, None] = {}
+        self._known: set[str] = set()
+        self._known_before: set[str] = set()
         self._waiting: list[Answer] = []
 
     def __len__(self) -> int:
@@ -46,12 +47,13 @@ class Sender:
 
     def take(self, decision: Decision, now_ms: int) -> None:
         """Act on a decision that is read at ``now_ms`` of event time."""
-        if decision.decision_id in self._known:
+        name = decision.decision_id
+        if name in self._known or name in self._known_before:
             self.counts["repeated"] += 1
             return
         if len(self._known) >= REMEMBERED:
-            del self._known[next(iter(self._known))]
-        self._known[decision.decision_id] = None
+            self._known, self._known_before = set(), self._known
+        self._known.add(name)
         if now_ms > decision.expires_at_ms:
             self.counts["expired"] += 1
             return
