@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import sys
+import sysconfig
 import urllib.request
 from importlib.util import find_spec
 from pathlib import Path
@@ -25,14 +27,6 @@ def flink(site: Site) -> list[Server]:
     settings = site.settings
     home = flink_home()
     _configure(site, home)
-    environment = {
-        "FLINK_CONF_DIR": str(site.config("flink")),
-        "FLINK_LIB_DIR": str(site.data("flink") / "lib"),
-        "FLINK_LOG_DIR": str(site.logs),
-        "FLINK_PID_DIR": str(site.data("flink") / "pids"),
-        # A worker must find Beckon's packages wherever this process found them.
-        "PYTHONPATH": str(Path(__file__).resolve().parents[2]),
-    }
 
     def workers() -> int:
         return registered_task_managers(settings.flink_rest_port, settings.host)
@@ -40,7 +34,7 @@ def flink(site: Site) -> list[Server]:
     job_manager = Server(
         name="jobmanager",
         command=[home / "bin" / "jobmanager.sh", "start-foreground"],
-        environment=site.java_environment("jobmanager", **environment),
+        environment=flink_environment(site, "jobmanager"),
         ports={
             "flink_rest_port": settings.flink_rest_port,
             "flink_rpc_port": settings.flink_rpc_port,
@@ -51,13 +45,30 @@ def flink(site: Site) -> list[Server]:
         Server(
             name=f"taskmanager-{number}",
             command=[home / "bin" / "taskmanager.sh", "start-foreground"],
-            environment=site.java_environment(f"taskmanager-{number}", **environment),
+            environment=flink_environment(site, f"taskmanager-{number}"),
             ports={},
             ready=lambda: workers() >= settings.task_managers,
         )
         for number in range(1, settings.task_managers + 1)
     ]
     return [job_manager, *task_managers]
+
+
+def flink_environment(site: Site, name: str) -> dict[str, str]:
+    """What Flink's scripts need to know, servers and client alike."""
+    return site.java_environment(
+        name,
+        FLINK_CONF_DIR=str(site.config("flink")),
+        FLINK_LIB_DIR=str(site.data("flink") / "lib"),
+        FLINK_LOG_DIR=str(site.logs),
+        FLINK_PID_DIR=str(site.data("flink") / "pids"),
+        # The interpreter embedded in a TaskManager takes its packages from the first python3 on
+        # the PATH, whatever `python.executable` says, and must find Beckon's where we found them.
+        PATH=os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")]),
+        PYTHONPATH=os.pathsep.join(
+            [str(Path(__file__).resolve().parents[2]), sysconfig.get_path("purelib")]
+        ),
+    )
 
 
 def flink_home() -> Path:
@@ -97,7 +108,9 @@ def _configure(site: Site, home: Path) -> None:
         checkpoint_mode=CHECKPOINT_MODE[settings.delivery],
         metrics=json.dumps(_metrics(settings.flink_metrics_port) if settings.flink_metrics else {}),
     )
-    shutil.copy(settings.infra / "stack" / "log4j2.properties", config / "log4j-console.properties")
+    for kind in ("console", "cli"):
+        logging = settings.infra / "stack" / "log4j2.properties"
+        shutil.copy(logging, config / f"log4j-{kind}.properties")
 
     for folder in ("lib", "pids", "tmp", "checkpoints", "savepoints"):
         (data / folder).mkdir(exist_ok=True)
