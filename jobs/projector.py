@@ -16,9 +16,9 @@ import random
 import signal
 import time
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from threading import Event
 from typing import Annotated, Any, Final, NamedTuple, cast
 
@@ -31,9 +31,10 @@ from jobs import kafka
 from jobs.settings import Settings
 from jobs.views import open_view
 from schemas.errors import InvalidRecord, StoreUnavailable
+from schemas.profile import Profile
 from schemas.topics import DECISIONS, PROFILES
 from state.stores import STORES
-from state.stores.base import Batch, View, read_decision, read_update
+from state.stores.base import Batch, View, new_facts, read_decision, read_profile, update_of
 
 BATCH: Final = 1_000
 BATCH_S: Final = 0.05
@@ -63,27 +64,50 @@ def topics(view: View) -> list[str]:
 
 def read_batch(messages: Iterable[Message], view: View) -> tuple[Batch, list[Poison]]:
     """The records as a view takes them, and those that nobody can take."""
-    batch, poison = Batch(), []
+    batch = Batch()
+    poison: list[Poison] = []
+    newest: dict[str, tuple[Profile, Message]] = {}
     for message in messages:
-        try:
-            _take(batch, message, view)
-        except InvalidRecord as error:
-            topic, partition, offset = _coordinates(message)
-            poison.append(Poison(topic, partition, offset, error.reason))
+        with _sparing(message, poison):
+            value = message.value()
+            if message.topic() == DECISIONS:
+                batch.decisions.append(read_decision(value or b""))
+            elif value is None:
+                user = _user(message)
+                newest.pop(user, None)
+                batch.facts.pop(user, None)
+                batch.erased.add(user)
+            else:
+                record = read_profile(value)
+                if view.KEEPS_HISTORY:
+                    batch.facts.setdefault(record.user_id, []).extend(new_facts(record))
+                held = newest.get(record.user_id)
+                if held is None or _version(held[0]) <= _version(record):
+                    newest[record.user_id] = record, message
+    for user, (record, message) in newest.items():
+        with _sparing(message, poison):
+            batch.updates[user] = update_of(record, unfolded=view.UNFOLDS)
     return batch, poison
 
 
-def _take(batch: Batch, message: Message, view: View) -> None:
-    value = message.value()
-    if message.topic() == DECISIONS:
-        batch.decisions.append(read_decision(value or b""))
-    elif value is not None:
-        batch.add(read_update(value, unfold=view.UNFOLDS, facts=view.KEEPS_HISTORY))
-    else:
-        try:
-            batch.erase((message.key() or b"").decode())
-        except UnicodeDecodeError as error:
-            raise InvalidRecord("wrong_type", "the key is not UTF-8") from error
+@contextmanager
+def _sparing(message: Message, poison: list[Poison]) -> Iterator[None]:
+    """Note a record that cannot be understood, and go on with the others."""
+    try:
+        yield
+    except InvalidRecord as error:
+        poison.append(Poison(*_coordinates(message), error.reason))
+
+
+def _user(message: Message) -> str:
+    try:
+        return (message.key() or b"").decode()
+    except UnicodeDecodeError as error:
+        raise InvalidRecord("wrong_type", "the key is not UTF-8") from error
+
+
+def _version(record: Profile) -> tuple[int, int]:
+    return record.event_ms, record.revision
 
 
 class Projection:
