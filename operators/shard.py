@@ -39,6 +39,7 @@ UNKNOWN_FIELDS_SHARE: Final = 16
 
 _CLOCK: Final = "\x00clock"
 _INPUTS: Final = list(topics.INPUTS)
+_PLACE: Final = {topic: place for place, topic in enumerate(_INPUTS)}
 
 
 class ShardStore(Protocol):
@@ -76,12 +77,8 @@ class _Shard(NamedTuple):
     due: DueList
 
 
-class _Record(NamedTuple):
-    topic: str
-    partition: int
-    offset: int
-    ingested_ms: int
-    payload: str
+_Record = tuple[str, int, int, int, str]
+"""Topic, partition, offset, Kafka time in ms, payload."""
 
 
 def shard_of(user_id: str, shards: int) -> str:
@@ -177,11 +174,11 @@ class _Batch:
         rows: list[tuple[int, int, int, str, str]] = []
         counters = self.decider.counters
         for record in _in_order(records):
-            step = self._take(record)
-            rows.append((_INPUTS.index(record.topic), record.partition, record.offset, *step[:2]))
-            counters[step.end] += 1
-            if step.emits:
-                self._publish(step.emits)
+            end, reason, emits = self._take(record)
+            rows.append((_PLACE[record[0]], record[1], record[2], end, reason))
+            counters[end] += 1
+            if emits:
+                self._publish(emits)
         self._fire(self.clock.advance(self.lateness_ms))
         audit = Outcomes(self.name, _INPUTS, rows)
         self.outputs.append(_output(topics.AUDIT, self.name, encode(audit)))
@@ -196,33 +193,34 @@ class _Batch:
         return self._commit()
 
     def _take(self, record: _Record) -> Step:
-        raw = record.payload.encode("latin-1")
+        topic, partition, offset, ingested_ms, payload = record
+        raw = payload.encode("latin-1")
+        contract: type[BehaviorEvent | Outcome]
         try:
-            if record.topic == topics.OUTCOMES:
+            if topic == topics.OUTCOMES:
+                contract = Outcome
                 outcome = decode_outcome(raw)
-                ts = event_time(outcome.ts, record.ingested_ms, self.world)
+                ts = event_time(outcome.ts, ingested_ms, self.world)
                 step = on_outcome(self._touch(outcome.user_id, ts), outcome, ts)
-                contract: type[BehaviorEvent | Outcome] = Outcome
             else:
-                step = self._event(raw, record)
                 contract = BehaviorEvent
+                step = self._event(decode_event(raw), partition, ingested_ms)
         except InvalidRecord as error:
             return self._bury(error, raw, record)
-        if record.offset % UNKNOWN_FIELDS_SHARE == 0 and unknown_fields(contract, raw):
+        if offset % UNKNOWN_FIELDS_SHARE == 0 and unknown_fields(contract, raw):
             self.decider.counters["unknown_fields_sampled"] += 1
         return step
 
-    def _event(self, raw: bytes, record: _Record) -> Step:
-        event = decode_event(raw)
-        ts = event_time(event.ts, record.ingested_ms, self.world)
+    def _event(self, event: BehaviorEvent, partition: int, ingested_ms: int) -> Step:
+        ts = event_time(event.ts, ingested_ms, self.world)
         customer = self._touch(event.user_id, ts)
         # What fell due before this event is settled first, with what was known up to then.
-        before = ts - self.lateness_ms
+        before_ms = ts - self.lateness_ms
         wake_ms = customer.book.wake_at_ms()
-        if wake_ms is not None and wake_ms <= before:
-            self._publish(on_due(event.user_id, customer, before, self.world))
-        step = on_event(customer, event, ts, record.ingested_ms, self.world)
-        self.clock.observe(record.partition, ts, record.ingested_ms)
+        if wake_ms is not None and wake_ms <= before_ms:
+            self._publish(on_due(event.user_id, customer, before_ms, self.world))
+        step = on_event(customer, event, ts, ingested_ms, self.world)
+        self.clock.observe(partition, ts, ingested_ms)
         return step
 
     def _touch(self, user_id: str, now_ms: int) -> Customer:
@@ -237,7 +235,7 @@ class _Batch:
 
     def _bury(self, error: InvalidRecord, raw: bytes, record: _Record) -> Step:
         letter = dead_letter(error, raw, *record[:4])
-        key = f"{record.topic}/{record.partition}/{record.offset}"
+        key = "/".join(map(str, record[:3]))
         self.outputs.append(_output(topics.DEAD_LETTERS, key, encode(letter)))
         return Step("dead", error.reason, [])
 
@@ -259,8 +257,8 @@ class _Batch:
         for user_id, (customer, since) in self.touched.items():
             book = customer.book
             wake_ms = book.wake_at_ms()
-            if wake_ms is not None and (not book.hints or wake_ms < min(book.hints)):
-                book.hints.append(wake_ms)
+            if wake_ms is not None and (not book.hints or wake_ms < book.hints[0]):
+                book.hints.insert(0, wake_ms)
                 self.due.add(user_id, wake_ms)
             data = dirty[user_id] = customer.encode()
             if book.revision != since:
@@ -278,9 +276,8 @@ def _in_order(records: Sequence[str]) -> list[_Record]:
     parsed = []
     for record in records:
         topic, partition, offset, ingested_ms, payload = record.split(SEPARATOR, 4)
-        parsed.append(_Record(topic, int(partition), int(offset), int(ingested_ms), payload))
-    if len(parsed) > 1:
-        parsed.sort(key=lambda record: record[:3])
+        parsed.append((topic, int(partition), int(offset), int(ingested_ms), payload))
+    parsed.sort()
     return parsed
 
 

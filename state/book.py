@@ -35,7 +35,7 @@ class Exposure(Struct, array_like=True, frozen=True, gc=False):
 class Book(Struct, array_like=True):
     """The engine's side of a customer's state; bounded by the limits above.
 
-    ``hints`` are the outstanding entries of the shard's due list for this customer.
+    ``hints`` are the outstanding entries of the shard's due list for this customer, earliest first.
     """
 
     revision: int = 0

@@ -179,3 +179,18 @@ def test_a_profile_names_what_is_new_in_it() -> None:
     [first, second] = stream.outputs[topics.PROFILES]
     assert (first["since"], first["revision"]) == (0, 2)
     assert (second["since"], second["revision"]) == (2, 3)
+
+
+@pytest.mark.parametrize("batch", [1, 3, 50])
+def test_how_records_fall_into_batches_changes_no_decision(batch: int) -> None:
+    events = traffic(4)
+    reference, other = Harness(CONTROL), Harness(CONTROL)
+    reference.send(*events)
+    other.send(*events, batch=batch)
+
+    def decisions(stream: Harness) -> list[bytes]:
+        return sorted(msgspec.json.encode(d) for d in stream.outputs[topics.DECISIONS])
+
+    assert decisions(reference)
+    assert {d["campaign_id"] for d in reference.outputs[topics.DECISIONS]} >= {"cart-abandonment"}
+    assert decisions(other) == decisions(reference)
