@@ -37,6 +37,7 @@ _TAIL_HEAD: Final = 5
 _encode: Final = msgspec.msgpack.Encoder().encode
 _decode_tail: Final = msgspec.msgpack.Decoder(list[Fact]).decode
 _decode_book: Final = msgspec.msgpack.Decoder(Book).decode
+_UNREADABLE: Final = (msgspec.DecodeError, UnicodeDecodeError)
 
 
 class CorruptState(ValueError):
@@ -118,7 +119,7 @@ class Customer:
             return Profile()
         try:
             return Profile.decode(self.base)
-        except msgspec.DecodeError as error:
+        except _UNREADABLE as error:
             raise CorruptState(f"customer's profile does not decode: {error}") from error
 
     def knows(self, id64: int) -> bool:
@@ -226,7 +227,7 @@ class Customer:
         try:
             customer = cls(data[at : at + base], None, _decode_book(data[at + base + tail :]))
             customer.tail = _decode_tail(facts)
-        except msgspec.DecodeError as error:
+        except _UNREADABLE as error:
             raise CorruptState(f"customer state does not decode: {error}") from error
         if customer.tail:
             customer._packed = [facts[_TAIL_HEAD:]]

@@ -95,7 +95,10 @@ class Profile:
 
     @classmethod
     def decode(cls, data: bytes) -> Profile:
-        """Read what `encode` wrote; anything else raises `msgspec.DecodeError`."""
+        """Read what `encode` wrote.
+
+        Anything else raises `msgspec.DecodeError`, or `UnicodeDecodeError` for a broken string.
+        """
         end = _end_of_seen(data)
         return cls(bytearray(data[_LENGTH_BYTES:end]), _decode_tags(data[end:]))
 
