@@ -1,0 +1,179 @@
+"""YAML that people write, read into a Struct; every mistake with its file, line, field and fix.
+
+msgspec says what is wrong and where; the lines come from the YAML node tree, and the words for the
+fix from the JSON Schema of the Struct: descriptions of patterns, neighbours of misspelt names.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+import msgspec
+import yaml
+
+from schemas.errors import UserMistake
+
+T = TypeVar("T", bound=msgspec.Struct)
+Place = tuple[str | int, ...]
+
+_AT: Final = re.compile(r" - at `(?:(?:key|value)` in `)?\$(.*)`$", re.DOTALL)
+_STEP: Final = re.compile(r"\.(\w+)|\[(\d+|\.\.\.)\]")
+_UNKNOWN: Final = re.compile(r"unknown field `(.+)`")
+_INVALID: Final = re.compile(r"Invalid (?:enum )?value '(.*)'", re.DOTALL)
+_REGEX: Final = re.compile(r"matching regex (['\"])(.*)\1", re.DOTALL)
+
+
+class Document:
+    """A parsed YAML file that knows the line of every value in it."""
+
+    def __init__(self, path: Path) -> None:
+        """Parse the file.
+
+        Raises:
+            UserMistake: it cannot be read, is no YAML, or its top is no table of fields.
+        """
+        self.path = path
+        self._lines: dict[Place, int] = {}
+        loader = yaml.SafeLoader("")
+        try:
+            text = path.read_text(encoding="utf-8")
+            for token in yaml.scan(text):
+                if isinstance(token, yaml.AliasToken):
+                    raise _no_yaml("aliases (*name) are not read, write the value out", token)
+            loader = yaml.SafeLoader(text)
+            node = loader.get_single_node()
+            if not isinstance(node, yaml.MappingNode):
+                raise UserMistake(f"{path}:1: expected `field: value` lines")
+            self.data: dict[str, Any] = self._plain(loader, node, ())
+        except OSError as error:
+            raise UserMistake(f"{path}: cannot be read: {error.strerror}") from None
+        except UnicodeDecodeError as error:
+            raise UserMistake(f"{path}: is not UTF-8 (byte {error.start})") from None
+        except yaml.MarkedYAMLError as error:
+            line = error.problem_mark.line + 1 if error.problem_mark else 1
+            raise UserMistake(f"{path}:{line}: is no YAML: {error.problem}") from None
+        except yaml.YAMLError as error:
+            problem = " ".join(str(error).split())
+            raise UserMistake(f"{path}: is no YAML: {problem}") from None
+        finally:
+            loader.dispose()
+
+    def mistake(self, place: Place, what: str) -> str:
+        """One sentence about the value at ``place``: file, line, field, what is wrong."""
+        at = place
+        while at not in self._lines:
+            at = at[:-1]
+        field = ".".join(str(step) for step in place)
+        return f"{self.path}:{self._lines[at]}: {field + ': ' if field else ''}{what}"
+
+    def into(self, shape: type[T]) -> T:
+        """The document as a ``shape``.
+
+        Raises:
+            UserMistake: one line for each field that is not as it must be.
+        """
+        vocabulary = _Vocabulary(shape)
+        faults = [self.mistake(place, what) for place, what in self._faults(shape, vocabulary)]
+        if faults:
+            raise UserMistake("\n".join(faults))
+        return msgspec.convert(self.data, shape)
+
+    def _plain(self, loader: yaml.SafeLoader, node: yaml.Node, place: Place) -> Any:
+        self._lines[place] = node.start_mark.line + 1
+        if isinstance(node, yaml.SequenceNode):
+            return [self._plain(loader, item, (*place, i)) for i, item in enumerate(node.value)]
+        if not isinstance(node, yaml.MappingNode):
+            try:
+                return loader.construct_object(node)
+            except ValueError as error:  # such as 2017-13-45, which looks like a date
+                raise _no_yaml(str(error), node) from None
+        table: dict[str, Any] = {}
+        for key, value in node.value:
+            if not isinstance(key, yaml.ScalarNode):
+                raise _no_yaml("a field's name must be plain text", key)
+            if key.value in table:
+                raise _no_yaml(f"the field {key.value!r} is given twice", key)
+            table[key.value] = self._plain(loader, value, (*place, key.value))
+            self._lines[(*place, key.value)] = key.start_mark.line + 1
+        return table
+
+    def _faults(
+        self, shape: type[msgspec.Struct], vocabulary: _Vocabulary
+    ) -> Iterator[tuple[Place, str]]:
+        fields = {field.encode_name: field for field in msgspec.structs.fields(shape)}
+        for name in self.data:
+            if name not in fields and name != shape.__struct_config__.tag_field:
+                yield (name,), f"unknown field{vocabulary.close(name, fields)}"
+        for name, field in fields.items():
+            if name in self.data:
+                try:
+                    msgspec.convert(self.data[name], field.type)
+                except msgspec.ValidationError as error:
+                    yield vocabulary.explain(error, (name,))
+            elif field.required:
+                yield (), f"the field {name!r} is missing{vocabulary.about(name)}"
+
+
+def _no_yaml(problem: str, at: Any) -> yaml.MarkedYAMLError:
+    return yaml.MarkedYAMLError(problem=problem, problem_mark=at.start_mark)
+
+
+class _Vocabulary:
+    """The names, values and descriptions that a shape knows, for hints."""
+
+    def __init__(self, shape: type[msgspec.Struct]) -> None:
+        self._names: list[str] = []
+        self._values: list[str] = []
+        self._patterns: dict[str, str] = {}
+        self._about: dict[str, str] = {}
+        self._collect(msgspec.json.schema(shape))
+
+    def explain(self, error: msgspec.ValidationError, start: Place) -> tuple[Place, str]:
+        """Where the error is, and what is wrong in words that say the fix."""
+        text = str(error)
+        place = start
+        if found := _AT.search(text):
+            text = text[: found.start()]
+            for name, index in _STEP.findall(found[1]):
+                if index != "...":
+                    place = (*place, int(index) if index else name)
+        if unknown := _UNKNOWN.search(text):
+            return (*place, unknown[1]), f"unknown field{self.close(unknown[1], self._names)}"
+        if invalid := _INVALID.search(text):
+            return place, f"{text}{self.close(invalid[1], self._values)}"
+        if regex := _REGEX.search(text):
+            pattern = regex[2].replace("\\\\", "\\")
+            return place, f"expected {self._patterns.get(pattern, f'text matching {pattern}')}"
+        name = next((step for step in reversed(place) if isinstance(step, str)), "")
+        return place, text[:1].lower() + text[1:] + self.about(name)
+
+    def close(self, word: str, among: Any) -> str:
+        """``; did you mean …?``, or what there is."""
+        near = get_close_matches(word, among, 1)
+        if near:
+            return f"; did you mean {near[0]!r}?"
+        return f"; there are: {', '.join(among)}" if len(among) <= 24 else ""
+
+    def about(self, name: str) -> str:
+        """What the schema says of a field."""
+        return f": {self._about[name]}" if name in self._about else ""
+
+    def _collect(self, schema: Any) -> None:
+        if isinstance(schema, list):
+            for part in schema:
+                self._collect(part)
+        if not isinstance(schema, dict):
+            return
+        for name, of in schema.get("properties", {}).items():
+            self._names.append(name)
+            if "description" in of:
+                self._about[name] = of["description"]
+        self._values += [value for value in schema.get("enum", ()) if isinstance(value, str)]
+        if "pattern" in schema and "description" in schema:
+            self._patterns[schema["pattern"]] = schema["description"]
+        for part in schema.values():
+            self._collect(part)

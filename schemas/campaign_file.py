@@ -1,0 +1,174 @@
+"""Campaigns and the house policy as people write them: YAML with units that read aloud.
+
+``within: 30m``, ``cooldown: 1d``, ``holdout: 5%``. A file is one of `CampaignFile` and
+`PolicyFile`, told apart by ``kind``; here they become the records that steer the stream.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Final, Literal
+
+from msgspec import Meta, Struct, field
+
+from schemas.control import (
+    AbsenceTrigger,
+    ActionName,
+    Campaign,
+    EventTrigger,
+    Policy,
+    Slug,
+    Trigger,
+)
+from schemas.decision import Offer
+from schemas.event import Money
+from schemas.outcome import Channel
+
+Duration = Annotated[
+    str,
+    Meta(
+        pattern=r"^[1-9][0-9]{0,8}(ms|s|m|h|d)$",
+        description="a duration: a whole number and its unit (ms, s, m, h, d), such as 30m or 1d",
+    ),
+]
+DurationOrNone = Annotated[
+    Literal[0] | Duration, Meta(description="0 for none, or a duration such as 30m or 1d")
+]
+Percent = Annotated[
+    str,
+    Meta(
+        pattern=r"^[0-9]{1,3}(\.[0-9]{1,6})?%$",
+        description="a share in percent, such as 5% or 2.5%",
+    ),
+]
+
+_UNIT_MS: Final = {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
+_DURATION: Final = re.compile(r"(\d+)(ms|s|m|h|d)")
+
+
+class _Form(Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind"):
+    pass
+
+
+class EventForm(_Form, frozen=True, tag="event"):
+    """Fires at an event: one of ``actions``, seen ``at_least`` times ``within`` a while."""
+
+    actions: Annotated[tuple[ActionName, ...], Meta(min_length=1)]
+    at_least: Annotated[int, Meta(ge=1, le=20)] = 1
+    within: Duration = "1h"
+    same: Literal["item", "category"] | None = None
+
+    def trigger(self) -> EventTrigger:
+        """The trigger as the stream reads it."""
+        return EventTrigger(self.actions, self.at_least, duration_ms(self.within), self.same)
+
+
+class AbsenceForm(_Form, frozen=True, tag="absence"):
+    """Fires when, after one of ``after``, none of ``without`` follows ``within`` a while."""
+
+    after: Annotated[tuple[ActionName, ...], Meta(min_length=1)]
+    without: Annotated[tuple[ActionName, ...], Meta(min_length=1)]
+    within: Duration
+
+    def trigger(self) -> AbsenceTrigger:
+        """The trigger as the stream reads it."""
+        return AbsenceTrigger(self.after, self.without, duration_ms(self.within))
+
+
+class OfferForm(Struct, frozen=True, forbid_unknown_fields=True):
+    """What is offered; ``valid`` counts from the decision, in whole days."""
+
+    type: str = "none"
+    discount: Percent = "0%"
+    valid: Annotated[
+        str, Meta(pattern=r"^[1-9][0-9]{0,2}d$", description="whole days, such as 7d")
+    ] = "7d"
+
+    def offer(self) -> Offer:
+        """The offer as decisions carry it."""
+        return Offer(self.type, ratio(self.discount), int(self.valid[:-1]))
+
+
+class CampaignFile(_Form, frozen=True, tag="campaign"):
+    """One campaign: when to speak, through what, with which offer, how often."""
+
+    id: Slug
+    name: Annotated[str, Meta(min_length=1, max_length=200, description="what people call it")]
+    trigger: EventForm | AbsenceForm
+    channels: Annotated[
+        tuple[Channel, ...], Meta(min_length=1, max_length=3, description="sms, push, email")
+    ]
+    status: Literal["active", "paused"] = "active"
+    description: str = ""
+    author: str = ""
+    offer: OfferForm = OfferForm()
+    cooldown: DurationOrNone = "1d"
+    attribution_window: Duration = "1d"
+    expires_after: Duration = "1d"
+    holdout: Percent = "0%"
+    min_score: Percent = "0%"
+
+    def record(self) -> Campaign:
+        """The campaign as the stream reads it, of version 1 and no date."""
+        trigger: Trigger = self.trigger.trigger()
+        return Campaign(
+            id=self.id,
+            version=1,
+            name=self.name,
+            trigger=trigger,
+            channels=self.channels,
+            status=self.status,
+            offer=self.offer.offer(),
+            cooldown_ms=duration_ms(self.cooldown),
+            attribution_window_ms=duration_ms(self.attribution_window),
+            expires_after_ms=duration_ms(self.expires_after),
+            holdout_ratio=ratio(self.holdout),
+            min_score=ratio(self.min_score),
+            description=self.description,
+            author=self.author,
+        )
+
+
+class PolicyFile(_Form, frozen=True, tag="policy"):
+    """The house rules that hold over all campaigns; there is one such file."""
+
+    lateness: DurationOrNone = "1m"
+    future_tolerance: DurationOrNone = "5m"
+    holdout: Percent = "5%"
+    cap_sends: Annotated[int, Meta(ge=0, le=16)] = 3
+    cap_window: Duration = "1d"
+    default_zone: Annotated[str, Meta(description="IANA time zone, such as Asia/Shanghai")] = "UTC"
+    channel_cost: dict[Channel, Money] = field(
+        default_factory=lambda: {"sms": 0.05, "push": 0.002, "email": 0.004}
+    )
+    prior_alpha: Annotated[float, Meta(gt=0)] = 1.0
+    prior_beta: Annotated[float, Meta(gt=0)] = 19.0
+
+    def record(self) -> Policy:
+        """The policy as the stream reads it, of version 1 and no date."""
+        return Policy(
+            lateness_ms=duration_ms(self.lateness),
+            future_tolerance_ms=duration_ms(self.future_tolerance),
+            holdout_ratio=ratio(self.holdout),
+            cap_sends=self.cap_sends,
+            cap_window_ms=duration_ms(self.cap_window),
+            default_zone=self.default_zone,
+            channel_cost={str(name): cost for name, cost in self.channel_cost.items()},
+            prior_alpha=self.prior_alpha,
+            prior_beta=self.prior_beta,
+        )
+
+
+def duration_ms(text: Literal[0] | str) -> int:
+    """Milliseconds of a `Duration`: ``30m`` → 1 800 000."""
+    if text == 0:
+        return 0
+    found = _DURATION.fullmatch(text)
+    if found is None:
+        raise ValueError(f"{text!r} is no duration")
+    return int(found[1]) * _UNIT_MS[found[2]]
+
+
+def ratio(text: str) -> float:
+    """The share that a `Percent` states: ``5%`` → 0.05."""
+    return round(float(text.removesuffix("%")) / 100, 10)
