@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Sequence
 from typing import Any, Final, cast
 
@@ -117,6 +118,28 @@ def read_to_end(settings: Settings, topics: Sequence[str]) -> Iterator[Message]:
                     raise KafkaException(error)
     finally:
         reader.close()
+
+
+def read_from_now(reader: Consumer, topics: Sequence[str]) -> None:
+    """Let a consumer read what is written to the topics from now on."""
+    deadline_s = time.monotonic() + _PATIENCE_S
+    while True:
+        try:
+            known = reader.list_topics(timeout=_PATIENCE_S).topics
+            places = [
+                TopicPartition(topic, partition)
+                for topic in topics
+                for partition in known[topic].partitions
+            ]
+            for place in places:
+                place.offset = reader.get_watermark_offsets(place, timeout=_PATIENCE_S)[1]
+        except KafkaException:  # a topic just created has no leader for a moment
+            if time.monotonic() > deadline_s:
+                raise
+            time.sleep(0.1)
+        else:
+            reader.assign(places)
+            return
 
 
 def control_snapshot(settings: Settings) -> list[tuple[str, bytes]]:

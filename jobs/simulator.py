@@ -18,11 +18,11 @@ from typing import Annotated, Final
 
 import msgspec
 import typer
-from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
+from confluent_kafka import Consumer, KafkaException, Producer
 from rich.console import Console
 from rich.live import Live
 
-from jobs.kafka import consumer, ensure_topics, producer
+from jobs.kafka import consumer, ensure_topics, producer, read_from_now
 from jobs.market.clock import EventClock
 from jobs.market.faults import Faults
 from jobs.market.latency import Histogram, LatencyTracker
@@ -140,7 +140,7 @@ class Simulator:
         )
         done = Event()
         with ThreadPoolExecutor(1, "answers") as pool:
-            reader = _at_end(self._settings) if self._answers else None
+            reader = self._reader() if self._answers else None
             answering = None if reader is None else pool.submit(self._answer, reader, out, done)
             try:
                 self._send_all(out, stop)
@@ -156,6 +156,11 @@ class Simulator:
                 f"Kafka at {self._settings.bootstrap} did not take {remaining + self.failed} "
                 "records; is the broker up (`beckon stack status`)?"
             )
+
+    def _reader(self) -> Consumer:
+        reader = consumer(self._settings, "beckon-simulator")
+        read_from_now(reader, [DECISIONS])
+        return reader
 
     def _send_all(self, out: Producer, stop: Event) -> None:
         start_ms = self._clock.event_start_ms
@@ -251,25 +256,6 @@ def _produce(out: Producer, topic: str, key: bytes, value: bytes) -> None:
             out.poll(0.05)
 
 
-def _at_end(settings: Settings) -> Consumer:
-    """A consumer of the decisions that are made from now on."""
-    reader = consumer(settings, "beckon-simulator")
-    deadline_s = time.monotonic() + _PATIENCE_S
-    while True:
-        try:
-            found = reader.list_topics(DECISIONS, timeout=_PATIENCE_S).topics[DECISIONS]
-            places = [TopicPartition(DECISIONS, partition) for partition in found.partitions]
-            for place in places:
-                place.offset = reader.get_watermark_offsets(place, timeout=_PATIENCE_S)[1]
-        except KafkaException:  # a topic just created has no leader for a moment
-            if time.monotonic() > deadline_s:
-                raise
-            time.sleep(0.1)
-        else:
-            reader.assign(places)
-            return reader
-
-
 def simulate(
     customers: Annotated[int, typer.Option(min=1, help="How many the market has.")] = 20_000,
     rate: Annotated[str, typer.Option(help="Events per second, or max.")] = "1000",
@@ -302,22 +288,26 @@ def simulate(
 
 def _watch(simulator: Simulator, console: Console, running: Future[None]) -> None:
     """Show how far it is: one line that changes on a terminal, a line now and then elsewhere."""
-    began_s = time.monotonic()
+    began_s = then_s = time.monotonic()
+    before = 0
     every_s = 0.5 if console.is_terminal else 5.0
     with Live(console=console, transient=True, auto_refresh=False) as live:
         while not running.done():
             wait([running], timeout=every_s)
-            line = _progress(simulator, time.monotonic() - began_s)
+            now_s, events = time.monotonic(), sum(simulator.sent.values())
+            line = (
+                f"{now_s - began_s:6.0f} s  {events:,} events "
+                f"({(events - before) / (now_s - then_s):,.0f}/s)  {_progress(simulator)}"
+            )
+            then_s, before = now_s, events
             if console.is_terminal:
                 live.update(line, refresh=True)
             else:
                 console.print(line, highlight=False, soft_wrap=True)
 
 
-def _progress(simulator: Simulator, elapsed_s: float) -> str:
-    events = sum(simulator.sent.values())
+def _progress(simulator: Simulator) -> str:
     line = (
-        f"{elapsed_s:6.0f} s  {events:,} events ({events / max(elapsed_s, 1e-9):,.0f}/s)  "
         f"{sum(simulator.sender.counts.values()):,} decisions  "
         f"{sum(simulator.answered.values()):,} outcomes"
     )
