@@ -32,8 +32,10 @@ class Note(msgspec.Struct, frozen=True):
 
     def alive(self) -> bool:
         """Whether this very process still runs."""
-        reap(self.pid)
-        return self.boot_id == boot_id() and started_ticks(self.pid) == self.started_ticks
+        alive = self.boot_id == boot_id() and started_ticks(self.pid) == self.started_ticks
+        if not alive:
+            _reap(self.pid)
+        return alive
 
 
 def boot_id() -> str:
@@ -52,7 +54,7 @@ def started_ticks(pid: int) -> int | None:
     return None if state in {"Z", "X"} else int(fields[18])
 
 
-def reap(pid: int) -> None:
+def _reap(pid: int) -> None:
     """Collect a child that ended; somebody else's child is left alone."""
     with suppress(ChildProcessError):
         os.waitpid(pid, os.WNOHANG)
