@@ -63,11 +63,13 @@ def join(records: Iterable[Example | Reward]) -> Rows:
     """Give each example the label that its reward says; a repeated record changes nothing.
 
     A click outweighs an expiry. Left out: held-out customers, who were never shown anything;
-    examples that nothing has become of yet; features of another release.
+    examples that nothing has become of; features of another release; and of each campaign what
+    is newer than its newest expiry. Clicks come at once and expiries only when the attribution
+    window closes, so among the newest rows nearly all that are answered are clicks.
     """
-    shown: dict[str, tuple[int, array[float]]] = {}
+    shown: dict[str, tuple[int, str, array[float]]] = {}
     clicked: dict[str, bool] = {}
-    skipped = {"held_out": 0, "other_features": 0, "not_answered_yet": 0}
+    skipped = {"held_out": 0, "other_features": 0, "not_answered": 0, "window_open": 0}
     for record in records:
         if isinstance(record, Reward):
             if record.kind != "converted":
@@ -78,11 +80,25 @@ def join(records: Iterable[Example | Reward]) -> Rows:
         elif record.feature_hash != FEATURE_HASH or len(record.features) != len(FEATURES):
             skipped["other_features"] += 1
         else:
-            shown[record.decision_id] = (record.decided_at_ms, array("d", record.features))
-    answered = sorted((at_ms, name) for name, (at_ms, _) in shown.items() if name in clicked)
-    skipped["not_answered_yet"] = len(shown) - len(answered)
-    features = np.empty((len(answered), len(FEATURES)))
-    for place, (_, name) in enumerate(answered):
-        features[place] = shown[name][1]
-    labels = np.array([float(clicked[name]) for _, name in answered])
+            shown[record.decision_id] = (
+                record.decided_at_ms,
+                record.campaign_id,
+                array("d", record.features),
+            )
+    closed_ms: dict[str, int] = {}
+    for name, (at_ms, campaign, _) in shown.items():
+        if clicked.get(name) is False:
+            closed_ms[campaign] = max(at_ms, closed_ms.get(campaign, 0))
+    rows = sorted(
+        (at_ms, name)
+        for name, (at_ms, campaign, _) in shown.items()
+        if name in clicked and at_ms <= closed_ms.get(campaign, -1)
+    )
+    answered = sum(1 for name in shown if name in clicked)
+    skipped["not_answered"] = len(shown) - answered
+    skipped["window_open"] = answered - len(rows)
+    features = np.empty((len(rows), len(FEATURES)))
+    for place, (_, name) in enumerate(rows):
+        features[place] = shown[name][2]
+    labels = np.array([float(clicked[name]) for _, name in rows])
     return Rows(features, labels, skipped)

@@ -69,16 +69,31 @@ def test_examples_get_the_label_of_their_reward_in_the_order_of_time() -> None:
 def test_a_click_outweighs_an_expiry_in_either_order_and_a_conversion_is_no_label() -> None:
     rows = join(
         [
-            *(example(number) for number in (1, 2, 3)),
+            *(example(number) for number in (1, 2, 3, 4)),
             reward(1, "clicked"),
             reward(1, "expired"),
             reward(2, "expired"),
             reward(2, "clicked"),
             reward(3, "converted"),
+            reward(4, "expired"),
         ]
     )
-    assert rows.labels.tolist() == [1.0, 1.0]
-    assert rows.skipped["not_answered_yet"] == 1
+    assert rows.labels.tolist() == [1.0, 1.0, 0.0]
+    assert rows.skipped["not_answered"] == 1
+
+
+def test_clicks_whose_window_is_still_open_are_left_out_campaign_by_campaign() -> None:
+    """Their neighbours that will not click are not known yet: they would look like sure things."""
+    rows = join(
+        [
+            *(example(number) for number in (1, 2, 3)),
+            *(example(number, campaign_id="win-back") for number in (4, 5, 6)),
+            *(reward(number, "clicked") for number in (1, 3, 4, 6)),
+            *(reward(number, "expired") for number in (2, 5)),
+        ]
+    )
+    assert rows.features[:, 0].tolist() == [1.0, 2.0, 4.0, 5.0]
+    assert rows.skipped["window_open"] == 2
 
 
 def test_repeated_records_change_nothing() -> None:
@@ -93,13 +108,20 @@ def test_what_cannot_be_learned_from_is_left_out_and_counted() -> None:
             example(2, feature_hash="other"),
             example(3, features=[1.0]),
             example(4),
+            example(5),
             reward(1, "expired"),
             reward(2, "clicked"),
             reward(3, "clicked"),
+            reward(5, "clicked"),
         ]
     )
     assert len(rows.labels) == 0
-    assert rows.skipped == {"held_out": 1, "other_features": 2, "not_answered_yet": 1}
+    assert rows.skipped == {
+        "held_out": 1,
+        "other_features": 2,
+        "not_answered": 1,
+        "window_open": 1,
+    }
 
 
 def test_too_few_rows_are_a_mistake_that_says_how_many_are_needed() -> None:
