@@ -1,0 +1,49 @@
+"""Servers of the tests' own: free ports, a directory of their own, gone afterwards."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+from jobs.settings import Settings
+from jobs.stack.local import LocalStack
+
+
+def free_settings(folder: Path, **fields: object) -> Settings:
+    """Settings under which a stack collides with nobody's."""
+    names = [name for name in Settings.model_fields if name.endswith("_port")]
+    with ExitStack() as held:
+        sockets = [held.enter_context(socket.socket()) for _ in names]
+        for each in sockets:
+            each.bind(("127.0.0.1", 0))
+        ports = {name: each.getsockname()[1] for name, each in zip(names, sockets, strict=True)}
+    return Settings(data_dir=folder, **{**ports, **fields})  # type: ignore[arg-type]
+
+
+def environment(settings: Settings) -> dict[str, str]:
+    """The environment in which our own processes have these settings."""
+    given = {
+        f"BECKON_{name.upper()}": str(getattr(settings, name)) for name in settings.model_fields_set
+    }
+    return {**os.environ, **given}
+
+
+@contextmanager
+def running(settings: Settings, *names: str) -> Iterator[LocalStack]:
+    """A stack of the servers named, wiped at the end."""
+    stack = LocalStack(settings)
+    try:
+        stack.up(names)
+        yield stack
+    finally:
+        stack.wipe()
+
+
+def kill(stack: LocalStack, name: str) -> None:
+    """``kill -9`` a server."""
+    [pid] = [state.pid for state in stack.status() if state.name == name and state.alive]
+    os.kill(pid, signal.SIGKILL)
