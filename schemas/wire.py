@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterable
 from datetime import datetime
 from functools import cache
-from typing import Any, Final, NoReturn, TypeVar
+from typing import Any, Final, NoReturn, TypeVar, get_args
 
 import msgspec
 
@@ -20,13 +20,15 @@ from schemas.control import ControlRecord
 from schemas.deadletter import DeadLetter
 from schemas.errors import InvalidRecord
 from schemas.event import ACTIONS, MAX_EVENT_BYTES, SCHEMA_VERSION, BehaviorEvent
-from schemas.outcome import Outcome
+from schemas.outcome import Outcome, OutcomeKind
+from schemas.topics import OUTCOMES
 
 T = TypeVar("T")
 
 YEAR_2000_MS: Final = 946_684_800_000
 _KEPT_PAYLOAD_BYTES: Final = 4_096
 _ACTION: Final = re.compile(r"[a-z][a-z0-9_]{0,31}")
+_OUTCOME_KINDS: Final = frozenset(get_args(OutcomeKind))
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
 
 encode: Final = msgspec.json.Encoder().encode
@@ -55,6 +57,10 @@ def decode_event(raw: bytes) -> BehaviorEvent:
     if event.action not in ACTIONS and not _ACTION.fullmatch(event.action):
         raise InvalidRecord(
             "wrong_type", f"action {event.action!r}: want a lower-case word such as 'add_to_list'"
+        )
+    if event.action in _OUTCOME_KINDS:
+        raise InvalidRecord(
+            "wrong_type", f"action {event.action!r} is an outcome: send it to {OUTCOMES}"
         )
     return event
 

@@ -50,6 +50,7 @@ BAD = {
         b'{"event_id":"e","user_id":"ann","action":"View!","ts":1700000000000}',
         b'{"event_id":"e","user_id":"ann","action":"view","ts":1700000000000,"price":-1}',
         b'{"event_id":"e","user_id":"ann","action":"view","ts":1700000000000,"price":"9.90"}',
+        b'{"event_id":"e","user_id":"ann","action":"unsubscribed","ts":1700000000000}',
         b'{"event_id":"e","user_id":"a b","action":"view","ts":1700000000000}',
     ],
     "unknown_version": [
