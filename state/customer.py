@@ -87,11 +87,13 @@ class Customer:
         tail, left, count = self.tail, RING, 0
         for place in range(len(tail) - 1, self._folded - 1, -1):
             fact = tail[place]
-            if fact.ts <= since_ms or left == 0:
+            if left == 0:
                 return count
             if fact.action in OUTCOME_KINDS:
                 continue
             left -= 1
+            if fact.ts <= since_ms:
+                continue  # one that came too late hides nothing that has settled
             if (
                 (item is None or fact.item == item)
                 and (category is None or fact.category == category)
