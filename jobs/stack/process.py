@@ -51,7 +51,9 @@ def started_ticks(pid: int) -> int | None:
         return None
     # The command name stands in parentheses and may hold anything, so fields count from the last.
     state, *fields = stat.rpartition(")")[2].split()
-    return None if state in {"Z", "X"} else int(fields[18])
+    threads, ticks = int(fields[16]), int(fields[18])
+    # While a Java dies, its first thread may be a zombie and others still hold the ports.
+    return None if state in {"Z", "X"} and threads <= 1 else ticks
 
 
 def _reap(pid: int) -> None:
