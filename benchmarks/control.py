@@ -5,11 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final
 
-import msgspec
 import numpy as np
-import yaml
 
-from schemas.control import AbsenceTrigger, Campaign, EventTrigger, control_key
+from jobs.campaigns import read_files
+from schemas.control import (
+    AbsenceTrigger,
+    Campaign,
+    ControlRecord,
+    EventTrigger,
+    Policy,
+    control_key,
+)
 from schemas.decision import Offer
 from schemas.outcome import CHANNELS
 from schemas.wire import encode
@@ -22,30 +28,27 @@ MODEL_SEED: Final = 20
 
 
 def control(count: int = 0) -> list[tuple[str, bytes]]:
-    """Keys and values for the control topic: ``count`` campaigns (0: the shipped ones) and a model.
+    """Records for the control topic: policy, ``count`` campaigns (0: the shipped ones), a model.
 
     Posteriors are left at the prior and no outcomes flow, so nothing that a contender learns, or
     when it learns it, can make its decisions differ.
     """
-    records = [*campaigns(count), model_record(*_weights(), MODEL_VERSION)]
+    policy = [record for record in _shipped() if isinstance(record, Policy)]
+    model = model_record(*_weights(), MODEL_VERSION)
+    records: list[ControlRecord] = [*policy, *campaigns(count), model]
     return [(control_key(record), encode(record)) for record in records]
 
 
 def campaigns(count: int = 0) -> list[Campaign]:
     """The shipped campaigns first, then synthetic ones of every kind of trigger."""
-    shipped = [
-        msgspec.convert(yaml.safe_load(path.read_text()), Campaign)
-        for path in sorted(CAMPAIGNS.glob("*.yaml"))
-    ]
-    if not shipped:  # TEMP
-        shipped = [
-            Campaign("browse", 1, "b", EventTrigger(("view",), 3, same="category"), CHANNELS),
-            Campaign("cart", 1, "b", AbsenceTrigger(("cart",), ("purchase",), 1800000), CHANNELS),
-            Campaign("winback", 1, "b", AbsenceTrigger(("*",), ("*",), 14 * 86400000), CHANNELS),
-        ]
+    shipped = [record for record in _shipped() if isinstance(record, Campaign)]
     if count == 0:
         return shipped
     return [*shipped[:count], *(_synthetic(n) for n in range(count - len(shipped)))]
+
+
+def _shipped() -> list[Campaign | Policy]:
+    return [file.record for file in read_files([CAMPAIGNS])]
 
 
 def _weights() -> tuple[list[float], float]:

@@ -21,7 +21,7 @@ from schemas.decision import Decision
 from schemas.topics import DECISIONS
 from schemas.wire import encode
 
-MARGIN_MS: Final = 180_000
+MARGIN_MS: Final = 600_000
 _BATCH: Final = 20
 
 _decode: Final = msgspec.json.Decoder(Decision).decode
@@ -34,6 +34,8 @@ class Decisions:
     records: dict[str, bytes] = field(default_factory=dict)
     by_event: dict[str, str] = field(default_factory=dict)
     """Of those that an event triggers at once: the decision's id → the event's."""
+    beyond: set[str] = field(default_factory=set)
+    """Ids of waits that run out beyond the horizon: they may come or not."""
     conflicting: int = 0
     """Ids that came with two different contents."""
 
@@ -43,6 +45,7 @@ class Decisions:
         if decision.trigger == "event":
             self.by_event[decision.decision_id] = decision.trigger_event_id
         elif decision.decided_at_ms > horizon_ms:
+            self.beyond.add(decision.decision_id)
             return
         record = encode(msgspec.structs.replace(decision, ingested_ms=0))
         if self.records.setdefault(decision.decision_id, record) != record:

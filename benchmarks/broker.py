@@ -1,0 +1,155 @@
+"""The topics of a run: made anew for each contender, filled, read back."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Final
+
+import msgspec
+from confluent_kafka import KafkaException, TopicPartition
+from confluent_kafka.admin import AdminClient
+from confluent_kafka.cimpl import NewTopic
+
+from benchmarks.workload import Message
+from jobs.kafka import consumer, producer, read_to_end
+from jobs.settings import Settings
+from schemas.audit import Outcomes
+from schemas.topics import AUDIT, CONTROL, DECISIONS, INPUTS, TOPICS
+
+_PATIENCE_S: Final = 20.0
+_TRIES: Final = 100
+
+_outcomes: Final = msgspec.json.Decoder(Outcomes)
+
+
+def fresh_topics(settings: Settings, control: Iterable[Message]) -> None:
+    """Delete every topic, make all again and publish the control records.
+
+    What contenders write is stamped by the broker, so that its clock, not theirs, tells when a
+    record was there.
+    """
+    admin = AdminClient({"bootstrap.servers": settings.bootstrap})
+    names = [topic.name for topic in TOPICS]
+    present = admin.list_topics(timeout=_PATIENCE_S).topics
+    if old := [name for name in names if name in present]:
+        for future in admin.delete_topics(old, operation_timeout=_PATIENCE_S).values():
+            future.result(_PATIENCE_S)
+    new = [
+        NewTopic(
+            topic.name,
+            num_partitions=1 if topic.single_partition else settings.partitions,
+            replication_factor=1,
+            config={
+                "cleanup.policy": topic.cleanup,
+                "message.timestamp.type": "CreateTime" if topic.name in INPUTS else "LogAppendTime",
+            },
+        )
+        for topic in TOPICS
+    ]
+    for attempt in range(_TRIES):  # deletion goes on for a moment after it was acknowledged
+        try:
+            for future in admin.create_topics(new).values():
+                future.result(_PATIENCE_S)
+            break
+        except KafkaException:
+            if attempt == _TRIES - 1:
+                raise
+            made = admin.list_topics(timeout=_PATIENCE_S).topics
+            new = [topic for topic in new if topic.topic not in made]
+            time.sleep(0.1)
+    fill(settings, CONTROL, control)
+
+
+def fill(settings: Settings, topic: str, messages: Iterable[Message]) -> int:
+    """Publish messages as fast as it goes; returns how many."""
+    client = producer(settings, **{"linger.ms": 20, "batch.size": 262_144})
+    count = 0
+    for key, value in messages:
+        while True:
+            try:
+                client.produce(topic, value, key)
+                break
+            except BufferError:
+                client.poll(0.05)
+        count += 1
+        if count % 5_000 == 0:
+            client.poll(0)
+    if left := client.flush(60):
+        raise RuntimeError(f"{left} of {count} messages did not reach {topic}")
+    return count
+
+
+def decisions(settings: Settings) -> Iterator[bytes]:
+    """The values of the decisions topic."""
+    return (message.value() or b"" for message in read_to_end(settings, [DECISIONS]))
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What the audit topic says: inputs with an end, and when the first and last was written."""
+
+    inputs: int
+    dead: int
+    first_s: float
+    last_s: float
+
+
+class AuditTrail:
+    """Follows the audit topic; each input has one row in it, and the broker stamped when."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._client = consumer(settings, "beckon-benchmark-watch")
+        partitions = self._client.list_topics(AUDIT, timeout=_PATIENCE_S).topics[AUDIT].partitions
+        self._places = [TopicPartition(AUDIT, number) for number in partitions]
+
+    def records(self) -> int:
+        """How many records there are: cheap enough to ask again and again while others measure."""
+        return sum(
+            self._client.get_watermark_offsets(place, timeout=_PATIENCE_S)[1]
+            for place in self._places
+        )
+
+    def read(self) -> Progress:
+        """Read the whole topic."""
+        inputs = dead = 0
+        first_ms, last_ms = 0, 0
+        for message in read_to_end(self._settings, [AUDIT]):
+            value = message.value() or b""
+            if not value.startswith(b'{"kind":"outcomes"'):
+                continue
+            rows = _outcomes.decode(value).rows
+            inputs += len(rows)
+            dead += sum(row[3] == "dead" for row in rows)
+            stamp = message.timestamp()[1]
+            first_ms = min(first_ms or stamp, stamp)
+            last_ms = max(last_ms, stamp)
+        return Progress(inputs, dead, first_ms / 1_000, last_ms / 1_000)
+
+    def wait_for(self, inputs: int, patience_s: float, alive: Callable[[], None]) -> Progress:
+        """Wait until every input has an end; ``alive`` raises when the contender has died.
+
+        Raises:
+            TimeoutError: nothing new came for ``patience_s`` although inputs are left.
+        """
+        seen, since = 0, time.monotonic()
+        while True:
+            time.sleep(0.25)
+            alive()
+            records = self.records()
+            if records != seen:
+                seen, since = records, time.monotonic()
+            elif seen and time.monotonic() - since > 1.5:
+                progress = self.read()
+                if progress.inputs >= inputs:
+                    return progress
+                if time.monotonic() - since > patience_s:
+                    raise TimeoutError(f"{progress.inputs} of {inputs} inputs came to an end")
+            elif not seen and time.monotonic() - since > 4 * patience_s:
+                raise TimeoutError("no input came to an end")
+
+    def close(self) -> None:
+        """Let go of the broker."""
+        self._client.close()

@@ -1,0 +1,1 @@
+"""Ways to run the same core between the same topics."""
