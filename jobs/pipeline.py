@@ -1,0 +1,145 @@
+"""The stream: what flows where, as one graph.
+
+    events ──┐ customer, shard, micro-batch (JVM)
+    outcomes ┴─────────── keyed by shard ──┐
+    control ─────────────── broadcast ─────┤
+                                           ▼
+                                        decide ── rewards ─ by arm, micro-batch ─▶ learn
+                                           │                                        │
+                                           ▼                                        ▼
+         decisions, profiles, dead-letters, examples, audit, rewards     posteriors on control
+         └──────────────────── one sink, routed by topic (JVM) ────────────────────┘
+
+`operators.layout` has how batches cross into Python, `operators.shard` what happens to them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Final, NamedTuple
+
+from pyflink.datastream import StreamExecutionEnvironment
+from pyflink.table import StreamTableEnvironment
+
+from jobs.settings import Settings
+from operators import layout, names
+from operators.decide import CONTROL_LOG, Decide, DecideConfig
+from operators.learn import Learn, LearnConfig
+from operators.sealing import Sealing
+from schemas import topics
+from schemas.control import Policy, Posterior
+from schemas.errors import InvalidRecord
+from schemas.wire import decode_control
+
+MAX_PARALLELISM: Final = 128
+"""Fixed for ever: Flink cannot change it for a job that has state."""
+
+LEARN_WINDOW_MS: Final = 200
+_MINUTE_MS: Final = 60_000
+_TRANSACTION_TIMEOUT_MS: Final = 10 * _MINUTE_MS
+"""Below the broker's maximum of 15 minutes, above any checkpoint interval one would set."""
+
+
+class Endpoints(NamedTuple):
+    """Topics and client options of the stream's ends."""
+
+    inputs: tuple[str, ...]
+    control: str
+    outputs: tuple[str, ...]
+    source: Mapping[str, str]
+    sink: Mapping[str, str]
+
+
+class PipelineConfig(NamedTuple):
+    """What the graph is built of besides its ends."""
+
+    decide: DecideConfig
+    learn: LearnConfig
+    shards: int = 256
+    window_ms: int = 3
+    bundle: str = ""
+
+
+def define_pipeline(
+    environment: StreamExecutionEnvironment, ends: Endpoints, config: PipelineConfig
+) -> None:
+    """Add the stream to an environment."""
+    tables = StreamTableEnvironment.create(environment)
+    records = layout.read_records(tables, ends.inputs, ends.source, config.shards)
+    batches = layout.micro_batches(
+        tables, records, "shard record arrival", config.window_ms, names.INPUTS
+    )
+    control = layout.read_control(tables, ends.control, ends.source)
+    decided = (
+        batches.connect(control.broadcast(CONTROL_LOG))
+        .process(Decide(config.decide, config.bundle), layout.OUTPUTS)
+        .uid(names.DECIDE)
+        .name(names.DECIDE)
+    )
+    rewards = layout.read_rewards(tables, decided)
+    learned = (
+        layout.micro_batches(tables, rewards, "arm reward arrival", LEARN_WINDOW_MS, names.REWARDS)
+        .process(Learn(config.learn, config.bundle), layout.OUTPUTS)
+        .uid(names.LEARN)
+        .name(names.LEARN)
+    )
+    layout.write_outputs(tables, [decided, learned], ends.outputs, ends.sink)
+    layout.name_sink(environment)
+
+
+def kafka_ends(settings: Settings) -> Endpoints:
+    """The stream's ends on the Kafka of the settings."""
+    client = {"properties.bootstrap.servers": settings.bootstrap}
+    source = {
+        **client,
+        "properties.group.id": names.JOB,
+        "scan.topic-partition-discovery.interval": "0",
+    }
+    sink = {**client, "sink.delivery-guarantee": settings.delivery, "properties.linger.ms": "1"}
+    if settings.delivery == "exactly-once":
+        sink["sink.transactional-id-prefix"] = names.JOB
+        sink["properties.transaction.timeout.ms"] = str(_TRANSACTION_TIMEOUT_MS)
+    return Endpoints(topics.INPUTS, topics.CONTROL, topics.OUTPUTS, source, sink)
+
+
+def pipeline_config(
+    settings: Settings,
+    run: str,
+    control: Iterable[tuple[str, bytes]],
+    *,
+    bundle: str = "",
+    clean: bool = True,
+) -> PipelineConfig:
+    """Operators' configuration for one submission.
+
+    Args:
+        settings: where Kafka is, how wide shards and batches are.
+        run: a name that no other submission has.
+        control: the control topic as it is now.
+        bundle: marker of the bundle whose code the workers must run.
+        clean: whether nothing was published after the state to resume from was saved.
+    """
+    snapshot = tuple(control)
+    window_ms = max(_MINUTE_MS, 6 * settings.checkpoint_interval_ms)
+    return PipelineConfig(
+        DecideConfig(run, snapshot, Sealing(settings.bootstrap, window_ms, at_start=not clean)),
+        _arms(snapshot),
+        settings.shards,
+        settings.batch_window_ms,
+        bundle,
+    )
+
+
+def _arms(control: Iterable[tuple[str, bytes]]) -> LearnConfig:
+    policy = Policy()
+    published: dict[str, Posterior] = {}
+    for _key, value in control:
+        try:
+            record = decode_control(value)
+        except InvalidRecord:
+            continue  # `decide` refuses it too, and says so
+        if isinstance(record, Policy):
+            policy = record
+        elif isinstance(record, Posterior):
+            published[f"{record.campaign_id}/{record.channel}"] = record
+    return LearnConfig((policy.prior_alpha, policy.prior_beta), published)

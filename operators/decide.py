@@ -1,0 +1,166 @@
+"""The operator that turns a shard's batches into decisions; Flink's side of `operators.shard`.
+
+It declares state, hands batches to the core, keeps the control log, ticks idle shards, counts.
+"""
+
+from __future__ import annotations
+
+import gc
+import time
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from typing import Any, Final, NamedTuple
+
+from pyflink.common import Row, Types
+from pyflink.datastream import KeyedBroadcastProcessFunction, RuntimeContext
+from pyflink.datastream.state import MapStateDescriptor
+
+from operators import names
+from operators.control_log import ControlLog
+from operators.layout import SEPARATOR, attempt_number
+from operators.sealing import Sealing, published_decisions
+from operators.shard import Decider, DeciderConfig
+from operators.shipping import Shipped
+from schemas.topics import REWARDS
+
+TICK_MS: Final = 1_000
+_REWARD: Final = f"{REWARDS}{SEPARATOR}"
+
+CONTROL_LOG: Final = MapStateDescriptor(
+    names.CONTROL_LOG, Types.STRING(), Types.PICKLED_BYTE_ARRAY()
+)
+
+
+class DecideConfig(NamedTuple):
+    """What a submission gives each subtask.
+
+    Attributes:
+        run: names the submission; no two have the same.
+        control: the control topic at the time of submission.
+        sealing: how to find what an earlier attempt published, and whether the first must look.
+    """
+
+    run: str
+    control: tuple[tuple[str, bytes], ...]
+    sealing: Sealing
+    core: DeciderConfig = DeciderConfig()
+
+
+class MapStore:
+    """A `ShardStore` over Flink's map state of the current key."""
+
+    def __init__(self, state: Any) -> None:
+        self._state = state
+        self.get = state.get
+
+    def put_all(self, dirty: Mapping[str, bytes | None]) -> None:
+        """Write keys; a value of None removes its key."""
+        written = {}
+        for key, value in dirty.items():
+            if value is None:
+                self._state.remove(key)
+            else:
+                written[key] = value
+        self._state.put_all(written)
+
+
+class Decide(Shipped, KeyedBroadcastProcessFunction):
+    """(shard, records) and control records in, (outputs, rewards) out."""
+
+    def __init__(self, config: DecideConfig, bundle: str = "") -> None:
+        self._config = config
+        self.bundle = bundle
+
+    def open(self, runtime_context: RuntimeContext) -> None:
+        """Take up state; build the world now if no control log of this run can exist yet."""
+        config = self._config
+        self._store = MapStore(
+            runtime_context.get_map_state(
+                MapStateDescriptor(names.CUSTOMERS, Types.STRING(), Types.PICKLED_BYTE_ARRAY())
+            )
+        )
+        first = attempt_number(runtime_context) == 0
+        self._sealed = (
+            published_decisions(config.sealing) if config.sealing.at_start or not first else ()
+        )
+        self._decider: Decider | None = None
+        self._log_saved = False
+        self._ticking: set[str] = set()
+        self._metrics = runtime_context.get_metrics_group()
+        self._counters: dict[str, Any] = {}
+        self._flushed: Counter[str] = Counter()
+        self._flush_at = 0.0
+        if first:
+            self._build(ControlLog(config.run, config.control))
+
+    def process_element(self, value: Row, ctx: Any) -> Iterable[Row]:
+        """Decide a batch."""
+        decider = self._decider or self._resume(ctx)
+        shard, records = value[0], value[1]
+        if shard not in self._ticking:
+            self._ticking.add(shard)
+            timers = ctx.timer_service()
+            timers.register_processing_time_timer(_next_tick(timers.current_processing_time()))
+        return _row(decider.on_batch(shard, self._store, records))
+
+    def process_broadcast_element(self, value: Row, ctx: Any) -> Iterable[Row]:
+        """Put a control record in force and save it."""
+        decider = self._decider or self._resume(ctx)
+        key, text, offset = value[0], value[1], value[2]
+        data = None if text is None else text.encode("latin-1")
+        changed = self._log.put(key, data)
+        saved = ctx.get_broadcast_state(CONTROL_LOG)
+        for name, entry in (changed if self._log_saved else self._log.entries()).items():
+            saved.put(name, entry)
+        self._log_saved = True
+        return _row(decider.on_control(key, data, offset=offset))
+
+    def on_timer(self, timestamp: int, ctx: Any) -> Iterable[Row]:
+        """Let the wall clock move an idle shard."""
+        decider = self._decider or self._resume(ctx)
+        timers = ctx.timer_service()
+        now_ms = timers.current_processing_time()
+        timers.register_processing_time_timer(_next_tick(max(now_ms, timestamp)))
+        shard = ctx.get_current_key()[0]
+        self._ticking.add(shard)
+        self._flush()
+        return _row(decider.on_tick(shard, self._store, now_ms))
+
+    def _resume(self, ctx: Any) -> Decider:
+        """The world after a restart: the control log this run saved, else the snapshot."""
+        config = self._config
+        log = ControlLog.saved(config.run, ctx.get_broadcast_state(CONTROL_LOG).get)
+        self._log_saved = log is not None
+        return self._build(log or ControlLog(config.run, config.control))
+
+    def _build(self, log: ControlLog) -> Decider:
+        self._log = log
+        self._decider = Decider(self._config.core, log, self._sealed)
+        self._sealed = ()
+        # What lives as long as the task is not looked through at each collection.
+        gc.collect()
+        gc.freeze()
+        return self._decider
+
+    def _flush(self) -> None:
+        now = time.monotonic()
+        if now < self._flush_at or self._decider is None:
+            return
+        self._flush_at = now + 1.0
+        for what, count in self._decider.counters.items():
+            metric = self._counters.get(what)
+            if metric is None:
+                metric = self._counters[what] = self._metrics.counter(names.counter(what))
+            metric.inc(count - self._flushed[what])
+            self._flushed[what] = count
+
+
+def _next_tick(now_ms: int) -> int:
+    """Ticks lie on a grid, so that a timer restored and a timer set anew are one."""
+    return (now_ms // TICK_MS + 1) * TICK_MS
+
+
+def _row(outputs: list[str]) -> tuple[Row, ...]:
+    if not outputs:
+        return ()
+    return (Row(outputs, [output for output in outputs if output.startswith(_REWARD)]),)

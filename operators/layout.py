@@ -1,0 +1,245 @@
+"""How events cross between Flink's JVM and Python: many at a time.
+
+A crossing costs as much as several decisions whatever it carries, so the JVM gathers what arrived
+for a shard within a few milliseconds and hands it over as one array of strings; Python answers with
+one array of strings, which the JVM takes apart and routes to the topics named in them::
+
+    Kafka ─ bytes ─▶ customer ─▶ shard ─▶ micro-batch by shard ─▶ keyed by shard ─▶ Python
+    Kafka ◀─ routed by topic ◀─ split ◀─ un-nested ◀─ array of outputs ◀──────────────┘
+
+An input record is ``topic␟partition␟offset␟timestamp_ms␟payload`` and an output is
+``topic␟key␟value`` (␟ is U+001F). Payloads and values are ISO-8859-1 text, a character for each
+byte of the wire, so that any payload, broken or not, arrives as it was sent. An output with an
+empty value leaves as a tombstone.
+
+All that leans on PyFlink's internals is in this file; `tests/operators` fails when they move.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from pyflink.common import Types
+from pyflink.common.typeinfo import TypeInformation
+from pyflink.datastream import (
+    DataStream,
+    KeyedStream,
+    RuntimeContext,
+    StreamExecutionEnvironment,
+)
+from pyflink.java_gateway import get_gateway
+from pyflink.table import StreamTableEnvironment
+from pyflink.util.java_utils import get_field_value
+
+from operators import names
+
+SEPARATOR: Final = "\x1f"
+
+STRINGS: Final[TypeInformation] = Types.OBJECT_ARRAY(Types.STRING())
+BATCH: Final[TypeInformation] = Types.ROW([Types.STRING(), STRINGS])
+"""(key, strings): what a Python operator receives."""
+OUTPUTS: Final[TypeInformation] = Types.ROW([STRINGS, STRINGS])
+"""(outputs, rewards): what `decide` emits for a batch; rewards are outputs too, for `learn`."""
+CONTROL: Final[TypeInformation] = Types.ROW([Types.STRING(), Types.STRING(), Types.LONG()])
+"""(key, value or None for a tombstone, offset)."""
+
+_RAW: Final = "'value.format' = 'raw', 'value.raw.charset' = 'ISO-8859-1'"
+
+# Taking the customer out of a flat head of an object costs a fifth of parsing all of it. The
+# pattern is strict: `user_id` at the top level, once in the text, plain ASCII; anything else is
+# parsed. Every repetition is possessive or bounded, so a hostile payload costs no more than its
+# length.
+_HEAD: Final = (
+    r'(?s)^\s*+\{(?:\s*+"[^"\\]*+"\s*+:\s*+(?:"[^"\\]*+"|[-+.0-9eE]++|true|false|null)\s*+,){0,8}?'
+    r'\s*+"user_id"\s*+:\s*+"([!#-\[\]-~]++)"(?!.*"user_id")'
+)
+_CUSTOMER: Final = (
+    f"CASE WHEN REGEXP(v, '{_HEAD}') THEN REGEXP_EXTRACT(v, '{_HEAD}', 1) "
+    "ELSE COALESCE(JSON_VALUE(v, '$.user_id'), '-') END"
+)
+"""Records without a customer (not JSON, no ``user_id``) share the shard of ``-``."""
+
+
+def read_records(
+    tables: StreamTableEnvironment, topics: Sequence[str], kafka: Mapping[str, str], shards: int
+) -> str:
+    """Declare the input topics; returns a view of (shard, record, arrival)."""
+    digits = {16: 1, 256: 2}[shards]
+    tables.execute_sql(f"""
+        CREATE TEMPORARY TABLE inputs (
+            v STRING,
+            topic_name STRING NOT NULL METADATA FROM 'topic' VIRTUAL,
+            partition_id INT NOT NULL METADATA FROM 'partition' VIRTUAL,
+            offset_id BIGINT NOT NULL METADATA FROM 'offset' VIRTUAL,
+            ts TIMESTAMP_LTZ(3) NOT NULL METADATA FROM 'timestamp' VIRTUAL,
+            arrival AS PROCTIME()
+        ) WITH ({_options(topics, kafka)}, {_RAW}, 'scan.startup.mode' = 'earliest-offset')""")
+    us = SEPARATOR
+    tables.execute_sql(f"""
+        CREATE TEMPORARY VIEW records AS
+        SELECT
+            SUBSTR(MD5({_CUSTOMER}), 1, {digits}) AS shard,
+            CONCAT(
+                topic_name, '{us}', CAST(partition_id AS STRING), '{us}',
+                CAST(offset_id AS STRING), '{us}',
+                CAST(1000 * EXTRACT(EPOCH FROM ts) + EXTRACT(MILLISECOND FROM ts) AS STRING),
+                '{us}', COALESCE(v, '')
+            ) AS record,
+            arrival
+        FROM inputs""")
+    return "records"
+
+
+def read_control(
+    tables: StreamTableEnvironment, topic: str, kafka: Mapping[str, str]
+) -> DataStream:
+    """The control topic from its beginning, as a stream of `CONTROL` rows."""
+    tables.execute_sql(f"""
+        CREATE TEMPORARY TABLE control (
+            k STRING, v STRING, offset_id BIGINT METADATA FROM 'offset' VIRTUAL
+        ) WITH (
+            {_options([topic], kafka)}, {_RAW}, 'scan.startup.mode' = 'earliest-offset',
+            'key.format' = 'raw', 'key.fields' = 'k', 'value.fields-include' = 'EXCEPT_KEY'
+        )""")
+    query = tables.sql_query("SELECT COALESCE(k, ''), v, offset_id FROM control")
+    stream = tables.to_append_stream(query, CONTROL)
+    _name_planned(stream, names.CONTROL)
+    return stream
+
+
+def micro_batches(
+    tables: StreamTableEnvironment, view: str, columns: str, window_ms: int, uid: str
+) -> KeyedStream:
+    """Gather what arrives for a key within a window into one `BATCH`.
+
+    ``columns`` names key, text and processing time of the view.
+    """
+    key, text, time = columns.split()
+    query = tables.sql_query(f"""
+        SELECT {key}, ROW({key}, texts) FROM (
+            SELECT {key}, ARRAY_AGG({text}) AS texts
+            FROM TABLE(TUMBLE(
+                TABLE {view}, DESCRIPTOR({time}), INTERVAL '{window_ms / 1000:.3f}' SECOND))
+            GROUP BY {key}, window_start, window_end
+        )""")
+    stream = tables.to_append_stream(query, Types.ROW([Types.STRING(), BATCH]))
+    _name_planned(stream, uid)
+    # What `DataStream.key_by` does, less the Python step that would compute the key.
+    keyed = stream._j_data_stream.keyBy(
+        get_gateway().jvm.KeyByKeySelector(), Types.ROW([Types.STRING()]).get_java_type_info()
+    )
+    return KeyedStream(keyed, BATCH, stream)
+
+
+def read_rewards(tables: StreamTableEnvironment, decided: DataStream) -> str:
+    """Un-nest what `decide` learned; returns a view of (arm, reward, arrival)."""
+    tables.create_temporary_view("decided", tables.from_data_stream(decided))
+    tables.execute_sql(f"""
+        CREATE TEMPORARY VIEW rewards AS
+        SELECT
+            SPLIT_INDEX(o, '{SEPARATOR}', 1) AS arm,
+            SPLIT_INDEX(o, '{SEPARATOR}', 2) AS reward,
+            PROCTIME() AS arrival
+        FROM decided CROSS JOIN UNNEST(f1) AS u(o)""")
+    return "rewards"
+
+
+def write_outputs(
+    tables: StreamTableEnvironment,
+    streams: Sequence[DataStream],
+    topics: Sequence[str],
+    kafka: Mapping[str, str],
+) -> None:
+    """Send every output of the streams of `OUTPUTS` to the topic it names."""
+    tables.execute_sql(f"""
+        CREATE TEMPORARY TABLE outputs (
+            k STRING, v STRING, topic_name STRING NOT NULL METADATA FROM 'topic'
+        ) WITH (
+            {_options(topics, kafka)}, {_RAW},
+            'key.format' = 'raw', 'key.fields' = 'k', 'value.fields-include' = 'EXCEPT_KEY'
+        )""")
+    union, *others = streams
+    if others:
+        union = union.union(*others)
+    tables.create_temporary_view("emitted", tables.from_data_stream(union))
+    us = SEPARATOR
+    query = tables.sql_query(f"""
+        SELECT SPLIT_INDEX(o, '{us}', 1), NULLIF(SPLIT_INDEX(o, '{us}', 2), ''),
+            SPLIT_INDEX(o, '{us}', 0)
+        FROM emitted CROSS JOIN UNNEST(f0) AS u(o)""")
+    statements = tables.create_statement_set()
+    statements.add_insert("outputs", query)
+    statements.attach_as_datastream()
+
+
+def remote_environment(
+    host: str, port: int, options: Mapping[str, str]
+) -> StreamExecutionEnvironment:
+    """An environment whose jobs run on the cluster at ``host:port``."""
+    jvm = get_gateway().jvm
+    configuration = jvm.org.apache.flink.configuration.Configuration()
+    for key, value in options.items():
+        configuration.setString(key, value)
+    java = jvm.org.apache.flink.streaming.api.environment.StreamExecutionEnvironment
+    no_jars = get_gateway().new_array(jvm.String, 0)
+    return StreamExecutionEnvironment(
+        java.createRemoteEnvironment(host, port, configuration, no_jars)
+    )
+
+
+def submit(environment: StreamExecutionEnvironment) -> str:
+    """Hand the job to the cluster; returns its id.
+
+    Raises:
+        RuntimeError: Flink would run a Python operator in a process of its own, at a crossing's
+            cost for each event many times higher.
+    """
+    graph = environment._generate_stream_graph(clear_transformations=True, job_name=names.JOB)
+    if strays := [name for name in python_operators(graph) if "EmbeddedPython" not in name]:
+        raise RuntimeError(f"not in thread mode: {', '.join(strays)}; is pemja installed?")
+    client = environment._j_stream_execution_environment.executeAsync(graph)
+    return str(client.getJobID().toString())
+
+
+def python_operators(graph: Any) -> list[str]:
+    """Class names of the operators of a stream graph that run Python."""
+    factories = [node.getOperatorFactory() for node in graph.getStreamNodes().toArray()]
+    operators = [
+        factory.getOperator().getClass().getName()
+        for factory in factories
+        if factory is not None and factory.getClass().getSimpleName() == "SimpleOperatorFactory"
+    ]
+    return [name for name in operators if ".python." in name]
+
+
+def name_sink(environment: StreamExecutionEnvironment) -> None:
+    """Give the sink its uid; the planner leaves that to the order of operators."""
+    for step in get_field_value(environment._j_stream_execution_environment, "transformations"):
+        if step.getClass().getSimpleName() == "SinkTransformation":
+            step.setUid(names.OUTPUTS)
+
+
+def attempt_number(context: RuntimeContext) -> int:
+    """How often the task was started before; PyFlink asks Java for what Flink 2 moved."""
+    return int(context._runtime_context.getTaskInfo().getAttemptNumber())
+
+
+def _name_planned(stream: DataStream, uid: str) -> None:
+    """Give uids to the planner's steps that hold state and have none yet."""
+    for step in stream._j_data_stream.getTransformation().getTransitivePredecessors():
+        if step.getUid() is not None:
+            continue
+        if step.getClass().getSimpleName() == "SourceTransformation":
+            step.setUid(f"{uid}-{names.SOURCE}")
+        elif step.getName().startswith("WindowAggregate"):
+            step.setUid(f"{uid}-{names.BATCH}")
+
+
+def _options(topics: Sequence[str], options: Mapping[str, str]) -> str:
+    every = {"connector": "kafka", "topic": ";".join(topics), **options}
+    return ", ".join(f"'{key}' = '{_quoted(value)}'" for key, value in every.items())
+
+
+def _quoted(value: str) -> str:
+    return value.replace("'", "''")
