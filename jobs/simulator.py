@@ -142,6 +142,8 @@ class Simulator:
         with ThreadPoolExecutor(1, "answers") as pool:
             reader = self._reader() if self._answers else None
             answering = None if reader is None else pool.submit(self._answer, reader, out, done)
+            if answering is not None:
+                answering.add_done_callback(lambda it: stop.set() if it.exception() else None)
             try:
                 self._send_all(out, stop)
                 if answering is not None:
@@ -217,10 +219,13 @@ class Simulator:
         self.sent[emission.kind] += 1
 
     def _answer(self, reader: Consumer, out: Producer, done: Event) -> None:
-        """Read decisions and send what became of them, until done."""
+        """Read decisions and send what became of them, until done and all are read."""
         with closing(reader):
-            while not done.is_set():
+            last = False
+            while not last:
+                finished = done.is_set()
                 first = reader.poll(_POLL_S)
+                last = finished and first is None
                 messages = [] if first is None else [first, *reader.consume(500, 0)]
                 now_s = time.time()
                 now_ms = self._event_ms(now_s)
