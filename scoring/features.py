@@ -47,6 +47,7 @@ _CUSTOMER: Final[dict[str, str]] = {
     "message_opened_share": "messages opened, of those delivered, smoothed",
     "bargain_share": "purchases below the mean price viewed before, smoothed",
     "bought_to_viewed_log": "mean price bought over mean price viewed, log; 0 where unknown",
+    "member_rank": "level in the loyalty programme; 0 where there is none or it is unknown",
     "hour_habit": "how usual this hour of the day is for the customer; 0 is average",
     "hour_sin": "sine of the hour of the day, UTC",
     "hour_cos": "cosine of the hour of the day, UTC",
@@ -79,13 +80,14 @@ def _reader(*kinds: str) -> itemgetter[Any]:
 
 
 _customer_tags: Final = _reader(
-    "counters", "tempo", "sessions", "rfm", "carts", "channels", "prices", "habits"
+    "counters", "tempo", "sessions", "rfm", "carts", "channels", "prices", "habits", "traits"
 )
 _item_tags: Final = _reader("recent", "categories", "brands", "prices")
 _BARGAIN_SHARE: Final = FEATURES.index("bargain_share")
 _VIEW, _SEARCH, _CART = (ACTIONS.index(action) for action in ("view", "search", "cart"))
 _DELIVERED, _OPENED, _CLICKED = range(3)  # the first of `state.tagging.channels.KINDS`
 _HOURS: Final = tuple((sin(hour * pi / 12), cos(hour * pi / 12)) for hour in range(24))
+_MEMBER_RANKS: Final = {"bronze": 1.0, "silver": 2.0, "gold": 3.0, "platinum": 4.0, "diamond": 5.0}
 _MINUTE_MS: Final = 60_000
 _YEAR_MS: Final = 365 * DAY_MS
 _MOST: Final = 1e6
@@ -97,7 +99,8 @@ def customer_features(profile: Profile, now_ms: int) -> list[float]:
     Counts are smoothed towards what is usual, so that a customer of whom little is known looks
     average and not extreme.
     """
-    counters, tempo, sessions, rfm, carts, channels, prices, habits = _customer_tags(profile.tags)
+    tags: tuple[Any, ...] = _customer_tags(profile.tags)
+    counters, tempo, sessions, rfm, carts, channels, prices, habits, traits = tags
     lifetime = counters.lifetime
     views, carted = lifetime[_VIEW], lifetime[_CART]
     events, orders = tempo.events, rfm.orders_total
@@ -135,6 +138,7 @@ def customer_features(profile: Profile, now_ms: int) -> list[float]:
         _share(opened + 1, delivered + 4),
         _share(prices.bargains + 1, prices.compared + 4),
         _log_ratio(bought, viewed) if bought and viewed else 0.0,
+        _member_rank(traits.get("member_level")),
         habit,
         sine,
         cosine,
@@ -173,6 +177,18 @@ def campaign_features(
         _log_ratio(price, usual) if price and usual else 0.0,
         *_bucket(campaign.id),
     ]
+
+
+@lru_cache(maxsize=1_024)
+def _member_rank(level: str | None) -> float:
+    """Where a level stands among the usual names, or the number that it ends in, up to 8."""
+    if not level:
+        return 0.0
+    name = level.casefold()
+    if name in _MEMBER_RANKS:
+        return _MEMBER_RANKS[name]
+    digits = name[len(name.rstrip("0123456789")) :]
+    return min(8.0, float(digits)) if digits else 0.0
 
 
 @lru_cache(maxsize=16_384)

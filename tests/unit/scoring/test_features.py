@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from schemas.control import AbsenceTrigger, Campaign, EventTrigger
 from schemas.decision import Offer
-from schemas.event import ACTIONS
+from schemas.event import ACTIONS, Traits
 from schemas.outcome import CHANNELS
 from scoring.features import (
     BOUND,
@@ -70,7 +70,7 @@ def named(
 
 
 def test_every_feature_has_a_name_of_its_own_and_a_meaning() -> None:
-    assert len(set(FEATURES)) == len(FEATURES) == 31 + BUCKETS
+    assert len(set(FEATURES)) == len(FEATURES) == 32 + BUCKETS
     assert all(MEANING[name] for name in FEATURES)
 
 
@@ -120,6 +120,17 @@ def test_messages_that_were_clicked_raise_the_odds_and_ignored_ones_lower_them()
     answered = named(folded(*delivered, clicked))["message_click_log_odds"]
     assert ignored < unknown < answered
     assert answered == pytest.approx(log(1.5 / 18.5))
+
+
+@pytest.mark.parametrize(
+    ("level", "rank"),
+    [(None, 0), ("", 0), ("guest", 0), ("Gold", 3), ("diamond", 5), ("V2", 2), ("L" + "9" * 99, 8)],
+)
+def test_a_member_level_counts_by_its_usual_name_or_its_number(
+    level: str | None, rank: float
+) -> None:
+    values = named(folded(fact(1, NOW, "login", traits=Traits(member_level=level))))
+    assert values["member_rank"] == rank
 
 
 def test_the_item_is_measured_by_what_the_customer_is_inclined_to() -> None:
