@@ -34,7 +34,7 @@ def flink(site: Site) -> list[Server]:
     job_manager = Server(
         name="jobmanager",
         command=[home / "bin" / "jobmanager.sh", "start-foreground"],
-        environment=flink_environment(site, "jobmanager"),
+        environment=_environment(site, "jobmanager"),
         ports={
             "flink_rest_port": settings.flink_rest_port,
             "flink_rpc_port": settings.flink_rpc_port,
@@ -45,30 +45,13 @@ def flink(site: Site) -> list[Server]:
         Server(
             name=f"taskmanager-{number}",
             command=[home / "bin" / "taskmanager.sh", "start-foreground"],
-            environment=flink_environment(site, f"taskmanager-{number}"),
+            environment=_environment(site, f"taskmanager-{number}"),
             ports={},
             ready=lambda: workers() >= settings.task_managers,
         )
         for number in range(1, settings.task_managers + 1)
     ]
     return [job_manager, *task_managers]
-
-
-def flink_environment(site: Site, name: str) -> dict[str, str]:
-    """What Flink's scripts need to know, servers and client alike."""
-    return site.java_environment(
-        name,
-        FLINK_CONF_DIR=str(site.config("flink")),
-        FLINK_LIB_DIR=str(site.data("flink") / "lib"),
-        FLINK_LOG_DIR=str(site.logs),
-        FLINK_PID_DIR=str(site.data("flink") / "pids"),
-        # The interpreter embedded in a TaskManager takes its packages from the first python3 on
-        # the PATH, whatever `python.executable` says, and must find Beckon's where we found them.
-        PATH=os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")]),
-        PYTHONPATH=os.pathsep.join(
-            [str(Path(__file__).resolve().parents[2]), sysconfig.get_path("purelib")]
-        ),
-    )
 
 
 def flink_home() -> Path:
@@ -92,6 +75,23 @@ def registered_task_managers(port: int, host: str) -> int:
         return -1
 
 
+def _environment(site: Site, name: str) -> dict[str, str]:
+    """What Flink's scripts need to know."""
+    return site.java_environment(
+        name,
+        FLINK_CONF_DIR=str(site.config("flink")),
+        FLINK_LIB_DIR=str(site.data("flink") / "lib"),
+        FLINK_LOG_DIR=str(site.logs),
+        FLINK_PID_DIR=str(site.data("flink") / "pids"),
+        # The interpreter embedded in a TaskManager takes its packages from the first python3 on
+        # the PATH, whatever `python.executable` says, and must find Beckon's where we found them.
+        PATH=os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")]),
+        PYTHONPATH=os.pathsep.join(
+            [str(Path(__file__).resolve().parents[2]), sysconfig.get_path("purelib")]
+        ),
+    )
+
+
 def _configure(site: Site, home: Path) -> None:
     """Write the configuration and gather the jars that the wheel keeps apart."""
     settings = site.settings
@@ -108,9 +108,8 @@ def _configure(site: Site, home: Path) -> None:
         checkpoint_mode=CHECKPOINT_MODE[settings.delivery],
         metrics=json.dumps(_metrics(settings.flink_metrics_port) if settings.flink_metrics else {}),
     )
-    for kind in ("console", "cli"):
-        logging = settings.infra / "stack" / "log4j2.properties"
-        shutil.copy(logging, config / f"log4j-{kind}.properties")
+    logging = settings.infra / "stack" / "log4j2.properties"
+    shutil.copy(logging, config / "log4j-console.properties")
 
     for folder in ("lib", "pids", "tmp", "checkpoints", "savepoints"):
         (data / folder).mkdir(exist_ok=True)

@@ -15,7 +15,7 @@ from pathlib import Path
 from jobs.settings import Settings
 from jobs.stack import process
 from jobs.stack.errors import StackError
-from jobs.stack.flink import flink, flink_environment
+from jobs.stack.flink import flink
 from jobs.stack.hbase import hbase, thrift
 from jobs.stack.jars import JarCache, read_lock
 from jobs.stack.kafka import kafka
@@ -91,10 +91,6 @@ class LocalStack:
             State(note.name, note.alive(), note.pid, note.started_ms, note.ports, note.log)
             for note in self._notes.all()
         ]
-
-    def flink_environment(self) -> dict[str, str]:
-        """The environment in which ``flink run`` and its like speak to this stack's cluster."""
-        return flink_environment(Site(self._settings, self.root), "flink-client")
 
     def down(self, names: Iterable[str] | None = None) -> None:
         """Stop the processes that this data directory's notes call ours, and only those."""
