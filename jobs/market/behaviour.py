@@ -88,13 +88,16 @@ class Behaviour:
         views = np.minimum(rng.geometric(0.26, len(who)), _MAX_VIEWS)
         views = np.where(bot, 3 * _MAX_VIEWS, views)
         seen = np.repeat(sessions, views)
-        turn = np.arange(len(seen)) - np.repeat(np.cumsum(views) - views, views)
         category = self._categories(rng, who, bot, seen)
         item = self._items(rng, who[seen], category, thrifty[seen])
-        wanted = item[np.cumsum(views) - 1]
+        last = np.cumsum(views) - 1
+        first = last + 1 - views
+        wanted = item[last]
 
+        turn = np.arange(len(seen)) - np.repeat(first, views)
         liked = np.flatnonzero((rng.random(len(seen)) < 0.08) & ~bot[seen])
         carts = chance(_sigmoid(0.6 * eager + 0.15 * views - 1.5))
+        also = carts[(rng.random(len(carts)) < 0.4) & (views[carts] > 1)]
         decided = rng.random(len(carts))
         buys = decided < _sigmoid(0.5 * eager[carts] - 1.2 * thrifty[carts])
         bought, returned = carts[buys], carts[buys & (decided < 0.01)]
@@ -107,9 +110,10 @@ class Behaviour:
         parts = [  # session, place in it, action, item, detail
             (new, 0, IDENTIFY, -1, 0),
             (chance(0.15), 1, LOGIN, -1, 0),
-            (searched, 2, SEARCH, -1, category[np.cumsum(views) - views][searched]),
+            (searched, 2, SEARCH, -1, category[first][searched]),
             (seen, 3 + 2 * turn, VIEW, item, 0),
             (seen[liked], 4 + 2 * turn[liked], FAVOURITE, item[liked], 0),
+            (also, 199, CART, item[first[also]], 1),
             (carts, 200, CART, wanted[carts], rng.integers(1, 4, len(carts))),
             (removed, 201, CART_REMOVE, wanted[removed], 0),
             (bought, 202, PURCHASE, wanted[bought], rng.integers(1, 4, len(bought))),

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Callable, Iterable
 
 from msgspec import Struct
 
@@ -36,16 +37,17 @@ class Tally:
     """Counts decisions (each once) and what was answered to them.
 
     Regret is in expected clicks: what the best of the customer's arms would have brought, less
-    what the chosen one did. ``regret_of_equal_split`` is that of choosing among them evenly.
+    what the chosen one did. ``regret_of_equal_split`` is that of choosing among them evenly. A
+    customer's arms are the channels that the campaign was ever seen to use and that they first
+    consented to, and the one chosen.
     """
 
     def __init__(self, market: Market) -> None:
         self._market = market
         self.arms: dict[tuple[str, Channel], Arm] = {}
         self.sent, self.held_out = Group(), Group()
-        self.regret = 0.0
-        self.regret_of_equal_split = 0.0
         self.true_lift = 0.0
+        self._choices: Counter[tuple[str, Channel, tuple[Channel, ...]]] = Counter()
 
     def add(self, decision: Decision, outcomes: Iterable[Outcome]) -> None:
         """Count a decision and its answers."""
@@ -62,11 +64,17 @@ class Tally:
         arm.sends += 1
         arm.clicks += "clicked" in kinds
         arm.true_clicks += truth.click_probability(decision)
-        open_to = self._open_channels(decision)
-        ratios = [truth.expected_ctr(decision.campaign_id, channel) for channel in open_to]
-        best = max(ratios)
-        self.regret += best - truth.expected_ctr(decision.campaign_id, decision.channel)
-        self.regret_of_equal_split += best - sum(ratios) / len(ratios)
+        self._choices[decision.campaign_id, decision.channel, self._consented(decision)] += 1
+
+    @property
+    def regret(self) -> float:
+        """Clicks that were missed by not choosing the best arm."""
+        return self._missed(lambda chosen, arms: chosen)
+
+    @property
+    def regret_of_equal_split(self) -> float:
+        """Clicks that would have been missed by choosing evenly."""
+        return self._missed(lambda chosen, arms: sum(arms) / len(arms))
 
     @property
     def lift(self) -> float:
@@ -87,8 +95,18 @@ class Tally:
         """By how much sending truly raised the probability of a conversion, on average."""
         return self.true_lift / max(1, self.sent.decisions + self.held_out.decisions)
 
-    def _open_channels(self, decision: Decision) -> list[Channel]:
-        """The campaign's arms for this customer: those consented to, and the one chosen."""
+    def _missed(self, got: Callable[[float, list[float]], float]) -> float:
+        expected, missed = self._market.truth.expected_ctr, 0.0
+        for (campaign, chosen, consented), times in list(self._choices.items()):
+            arms = [
+                expected(campaign, channel)
+                for channel in CHANNELS
+                if channel == chosen or (channel in consented and (campaign, channel) in self.arms)
+            ]
+            missed += times * (max(arms) - got(expected(campaign, chosen), arms))
+        return missed
+
+    def _consented(self, decision: Decision) -> tuple[Channel, ...]:
         customer = self._market.population.index_of(decision.user_id)
         consents = {} if customer is None else self._market.population.consents(customer)
-        return [name for name in CHANNELS if consents.get(name) or name == decision.channel]
+        return tuple(channel for channel in CHANNELS if consents.get(channel))

@@ -178,12 +178,20 @@ def test_a_conversion_is_also_reported_as_a_purchase_that_names_the_message(mark
 def test_regret_is_nothing_for_the_best_arm_and_one_share_for_an_equal_split(market):
     best, even = Tally(market), Tally(market)
     for number in range(3_000):
-        one = decision(number)
-        best.add(replace(one, channel=market.truth.best_channel(one.campaign_id)), [])
-        even.add(replace(one, channel=CHANNELS[number % 3]), [])
-    assert best.regret == 0
-    assert best.regret_of_equal_split > 0
+        one = decision(number, campaign_id="cart-abandonment")
+        channel = CHANNELS[number % 3]
+        even.add(replace(one, channel=channel), [])
+        best.add(replace(one, channel=channel if number < 3 else "email"), [])
+    assert market.truth.best_channel("cart-abandonment") == "email"
+    assert 0 < best.regret < 0.01 * best.regret_of_equal_split
     assert even.regret == pytest.approx(even.regret_of_equal_split, rel=0.25)
+
+
+def test_a_campaign_of_one_channel_has_nothing_to_regret(market):
+    tally = Tally(market)
+    for number in range(100):
+        tally.add(decision(number, campaign_id="cart-reminder", channel="push"), [])
+    assert tally.regret == tally.regret_of_equal_split == 0
 
 
 def test_the_measured_lift_agrees_with_the_truth(market):
