@@ -68,8 +68,10 @@ class Outcome:
 class Harness:
     """A decider with its campaigns, its model and a store for each shard."""
 
-    def __init__(self, campaign_count: int, cached_customers: int) -> None:
-        self.decider = Decider(DeciderConfig(cached_customers), control(campaign_count))
+    def __init__(
+        self, records: Iterable[tuple[str, bytes]], cached_customers: int = 200_000
+    ) -> None:
+        self.decider = Decider(DeciderConfig(cached_customers), records)
         self.stores: defaultdict[str, MemoryStore] = defaultdict(MemoryStore)
 
     def outputs(self, work: Iterable[Batch]) -> Iterator[str]:
@@ -115,9 +117,10 @@ def main() -> None:
     now_ms = time.time_ns() // 1_000_000
     workload = Workload(7, asked.events, asked.customers, now_ms - 7_800_000, 7_200_000)
     work = list(batches(workload.messages(), now_ms, asked.batch))
+    in_force = control(asked.campaigns)
     print(f"{asked.events} events, {len(work)} batches of {asked.events / len(work):.1f}")
 
-    results = [Harness(asked.campaigns, asked.cache).run(work) for _ in range(asked.runs)]
+    results = [Harness(in_force, asked.cache).run(work) for _ in range(asked.runs)]
     for result in results:
         print(f"{result.us_per_event:8.2f} µs per event  ({1e6 / result.us_per_event:,.0f}/s)")
     result = results[-1]
@@ -130,12 +133,12 @@ def main() -> None:
     best = min(each.us_per_event for each in results)
 
     with sampling() as samples:
-        Harness(asked.campaigns, asked.cache).run(work)
+        Harness(in_force, asked.cache).run(work)
     print("\nby phase\n" + _table(samples.phases, best, 30))
     print("\nby function, itself\n" + _table(samples.functions, best, asked.top))
 
     if asked.cprofile:
-        harness = Harness(asked.campaigns, asked.cache)
+        harness = Harness(in_force, asked.cache)
         with cProfile.Profile() as profile:
             harness.run(work)
         pstats.Stats(profile).strip_dirs().sort_stats("tottime").print_stats(asked.top)

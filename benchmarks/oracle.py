@@ -21,7 +21,7 @@ from schemas.decision import Decision
 from schemas.topics import DECISIONS
 from schemas.wire import encode
 
-MARGIN_MS: Final = 600_000
+MARGIN_MS: Final = 900_000
 _BATCH: Final = 20
 
 _decode: Final = msgspec.json.Decoder(Decision).decode
@@ -89,8 +89,8 @@ def decisions_of(values: Iterable[bytes], horizon: int) -> Decisions:
 class Oracle:
     """The core over a sequence of workloads that share their customers."""
 
-    def __init__(self, campaign_count: int) -> None:
-        self._harness = Harness(campaign_count, cached_customers=200_000)
+    def __init__(self, control: Iterable[tuple[str, bytes]]) -> None:
+        self._harness = Harness(control)
 
     def introduce(self, first: Workload, wanted: Iterable[bytes]) -> None:
         """Let those customers introduce themselves whom a later workload will bring."""

@@ -1,0 +1,121 @@
+"""The job of `tutorial`: what PyFlink's documentation leads to, with the engine's own core inside.
+
+DataStream API, payloads as strings, the key computed by a Python lambda that parses the JSON, a
+`KeyedProcessFunction` in process mode (the default) that reads and writes its state for each event
+through pickling type information. What would make decisions differ is the engine's: the core, the
+shard as key, the campaigns; and so is the sink, which is generous to the tutorial.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+import sys
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+from pyflink.common import Row, Types, WatermarkStrategy
+from pyflink.common.serialization import SimpleStringSchema
+from pyflink.datastream import KeyedProcessFunction, RuntimeContext
+from pyflink.datastream.connectors.kafka import KafkaOffsetsInitializer, KafkaSource
+from pyflink.datastream.state import MapStateDescriptor
+from pyflink.table import StreamTableEnvironment
+
+from benchmarks.contenders.tutorial import ANSWER
+from jobs.pipeline import kafka_ends
+from jobs.settings import Settings
+from operators import layout
+from operators.shard import SEPARATOR, Decider, DeciderConfig, shard_of
+from schemas.topics import EVENTS
+
+NAME: Final = "tutorial"
+
+
+class MapStore:
+    """A `ShardStore` over Flink's map state."""
+
+    def __init__(self, state: Any) -> None:
+        self.get = state.get
+        self._state = state
+
+    def put_all(self, dirty: Mapping[str, bytes | None]) -> None:
+        """Write key by key."""
+        for key, value in dirty.items():
+            if value is None:
+                self._state.remove(key)
+            else:
+                self._state.put(key, value)
+
+
+class DecideOne(KeyedProcessFunction):
+    """One event in, its outputs out."""
+
+    def __init__(self, control: tuple[tuple[str, bytes], ...], shards: int) -> None:
+        self._control = control
+        self._shards = shards
+
+    def open(self, runtime_context: RuntimeContext) -> None:
+        """Take up state; the decider keeps no customers at hand, as a tutorial would not."""
+        self._store = MapStore(
+            runtime_context.get_map_state(
+                MapStateDescriptor("customers", Types.STRING(), Types.PICKLED_BYTE_ARRAY())
+            )
+        )
+        self._decider = Decider(DeciderConfig(cached_customers=1), self._control)
+        self._offset = 0
+
+    def process_element(self, value: str, ctx: Any) -> Iterable[Row]:
+        """Decide one event; this API hides partition and offset, so they are made up."""
+        payload = value.encode().decode("latin-1")
+        fields = (EVENTS, "0", str(self._offset), str(ctx.timestamp()), payload)
+        self._offset += 1
+        shard = ctx.get_current_key()
+        outputs = self._decider.on_batch(shard, self._store, [SEPARATOR.join(fields)])
+        yield Row(outputs, [])
+
+
+def main() -> None:
+    """Plan and submit what standard input describes."""
+    settings: Settings
+    settings, control, bundle_ms = pickle.load(sys.stdin.buffer)
+    at = urlsplit(settings.flink)
+    options = {
+        "pipeline.name": NAME,
+        "parallelism.default": "1",
+        "python.execution-mode": "process",
+        "python.executable": sys.executable,
+        "execution.checkpointing.interval": f"{settings.checkpoint_interval_ms} ms",
+        "execution.checkpointing.mode": settings.delivery.replace("-", "_").upper(),
+        "state.backend.type": settings.state_backend,
+    }
+    if bundle_ms is not None:
+        options["python.fn-execution.bundle.time"] = str(bundle_ms)
+    environment = layout.remote_environment(at.hostname or "", at.port or 80, options)
+    source = (
+        KafkaSource.builder()
+        .set_bootstrap_servers(settings.bootstrap)
+        .set_topics(EVENTS)
+        .set_group_id(f"beckon-benchmark-{NAME}")
+        .set_starting_offsets(KafkaOffsetsInitializer.earliest())
+        .set_value_only_deserializer(SimpleStringSchema())
+        .build()
+    )
+    shards = settings.shards
+    decided = (
+        environment.from_source(source, WatermarkStrategy.no_watermarks(), "events")
+        .key_by(lambda text: shard_of(json.loads(text)["user_id"], shards), Types.STRING())
+        .process(DecideOne(control, shards), layout.OUTPUTS)
+    )
+    ends = kafka_ends(settings)
+    tables = StreamTableEnvironment.create(environment)
+    layout.write_outputs(tables, [decided], ends.outputs, ends.sink)
+    graph = environment._generate_stream_graph(clear_transformations=True, job_name=NAME)
+    client = environment._j_stream_execution_environment.executeAsync(graph)
+    print(ANSWER + client.getJobID().toString(), flush=True)
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    main()
