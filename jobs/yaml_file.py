@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Annotated, Any, Final, TypeVar, get_args, get_origin
 
 import msgspec
 import yaml
@@ -110,12 +110,25 @@ class Document:
                 yield (name,), f"unknown field{vocabulary.close(name, fields)}"
         for name, field in fields.items():
             if name in self.data:
-                try:
-                    msgspec.convert(self.data[name], field.type)
-                except msgspec.ValidationError as error:
-                    yield vocabulary.explain(error, (name,))
+                for place, value, kind in _entries(self.data[name], field.type):
+                    try:
+                        msgspec.convert(value, kind)
+                    except msgspec.ValidationError as error:
+                        yield vocabulary.explain(error, (name, *place))
             elif field.required:
                 yield (), f"the field {name!r} is missing{vocabulary.about(name)}"
+
+
+def _entries(value: Any, kind: Any) -> Iterator[tuple[Place, Any, Any]]:
+    """A table's keys and values one by one: msgspec does not say which of them is wrong."""
+    bare = get_args(kind)[0] if get_origin(kind) is Annotated else kind
+    if get_origin(bare) is not dict or not isinstance(value, dict):
+        yield (), value, kind
+        return
+    of_key, of_item = get_args(bare)
+    for key, item in value.items():
+        yield (key,), key, of_key
+        yield (key,), item, of_item
 
 
 def _no_yaml(problem: str, at: Any) -> yaml.MarkedYAMLError:
@@ -127,7 +140,7 @@ class _Vocabulary:
 
     def __init__(self, shape: type[msgspec.Struct]) -> None:
         self._names: list[str] = []
-        self._values: list[str] = []
+        self._values: dict[str, list[str]] = {}
         self._patterns: dict[str, str] = {}
         self._about: dict[str, str] = {}
         self._collect(msgspec.json.schema(shape))
@@ -143,12 +156,12 @@ class _Vocabulary:
                     place = (*place, int(index) if index else name)
         if unknown := _UNKNOWN.search(text):
             return (*place, unknown[1]), f"unknown field{self.close(unknown[1], self._names)}"
+        name = next((step for step in reversed(place) if isinstance(step, str)), "")
         if invalid := _INVALID.search(text):
-            return place, f"{text}{self.close(invalid[1], self._values)}"
+            return place, f"{text}{self.close(invalid[1], self._values.get(name, ()))}"
         if regex := _REGEX.search(text):
             pattern = regex[2].replace("\\\\", "\\")
             return place, f"expected {self._patterns.get(pattern, f'text matching {pattern}')}"
-        name = next((step for step in reversed(place) if isinstance(step, str)), "")
         return place, text[:1].lower() + text[1:] + self.about(name)
 
     def close(self, word: str, among: Any) -> str:
@@ -156,7 +169,7 @@ class _Vocabulary:
         near = get_close_matches(word, among, 1)
         if near:
             return f"; did you mean {near[0]!r}?"
-        return f"; there are: {', '.join(among)}" if len(among) <= 24 else ""
+        return f"; there are: {', '.join(among)}" if among else ""
 
     def about(self, name: str) -> str:
         """What the schema says of a field."""
@@ -170,10 +183,20 @@ class _Vocabulary:
             return
         for name, of in schema.get("properties", {}).items():
             self._names.append(name)
+            self._values.setdefault(name, []).extend(_enumerated(of))
             if "description" in of:
                 self._about[name] = of["description"]
-        self._values += [value for value in schema.get("enum", ()) if isinstance(value, str)]
         if "pattern" in schema and "description" in schema:
             self._patterns[schema["pattern"]] = schema["description"]
         for part in schema.values():
             self._collect(part)
+
+
+def _enumerated(schema: Any) -> Iterator[str]:
+    if isinstance(schema, list):
+        for part in schema:
+            yield from _enumerated(part)
+    elif isinstance(schema, dict):
+        yield from (value for value in schema.get("enum", ()) if isinstance(value, str))
+        for part in schema.values():
+            yield from _enumerated(part)
