@@ -41,6 +41,12 @@ BATCH_S: Final = 0.05
 PAUSE_S: Final = 0.2
 LONGEST_PAUSE_S: Final = 5.0
 STATUS_EVERY_S: Final = 30.0
+CONSUMER: Final = {
+    "enable.auto.commit": True,  # of what is marked, which is what is written
+    "auto.commit.interval.ms": 1_000,
+    "enable.auto.offset.store": False,
+    "session.timeout.ms": 10_000,  # how long a projector that was killed keeps its partitions
+}
 
 
 class Poison(NamedTuple):
@@ -228,8 +234,7 @@ def project(settings: Settings, stores: Sequence[str], stop: Event) -> None:
             kafka.consumer(
                 settings,
                 group(name),
-                **{"enable.auto.commit": True, "auto.commit.interval.ms": 1_000},
-                **{"enable.auto.offset.store": False},
+                **CONSUMER,
             ),
         )
         for name in stores

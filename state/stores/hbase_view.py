@@ -26,15 +26,13 @@ from typing import Any, ClassVar, Final
 from urllib.parse import urlsplit
 
 import happybase
-import msgspec
 from thriftpy2.thrift import TException
 from xxhash import xxh3_64_intdigest
 
 from schemas.errors import StoreUnavailable
-from schemas.wire import encode
 from state.fact import id64
 from state.stores.base import Batch, Entry, Shown, Update, unfold
-from state.stores.history import decision_body, fact_body
+from state.stores.history import decision_json, entry, fact_json
 
 HISTORY: Final = "beckon_behavior_history"
 PROFILE: Final = "beckon_profile"
@@ -90,7 +88,7 @@ class HBaseView:
                     for fact in facts:
                         puts.put(
                             _history_row(prefix, fact.ts, fact.id64),
-                            {_FACT: encode(fact_body(fact))},
+                            {_FACT: fact_json(fact)},
                         )
                 for decision in batch.decisions:
                     row = _history_row(
@@ -98,7 +96,7 @@ class HBaseView:
                         decision.decided_at_ms,
                         id64(decision.decision_id),
                     )
-                    puts.put(row, {_DECISION: encode(decision_body(decision))})
+                    puts.put(row, {_DECISION: decision_json(decision)})
             _put_profiles(connection.table(PROFILE), batch.updates)
 
     def read(self, user: str) -> Shown | None:
@@ -188,7 +186,7 @@ def _history_row(prefix: bytes, ts: int, digest: int) -> bytes:
 def _entry(place: bytes, column: bytes, value: bytes) -> Entry:
     reversed_ms, _ = _PLACE.unpack(place)
     kind: Any = column.removeprefix(b"h:").decode()
-    return Entry(_LAST_MS - reversed_ms, kind, msgspec.json.decode(value))
+    return entry(_LAST_MS - reversed_ms, kind, value)
 
 
 def _cause(error: Exception) -> str:

@@ -1,40 +1,37 @@
-"""Facts and decisions as rows of history: what is told of each, without what is unknown."""
+"""Facts and decisions as rows of history: JSON of what is known of each."""
 
 from __future__ import annotations
 
-from typing import Any, Final, cast
+from typing import Any, Final, Literal, cast
 
 import msgspec
 
 from schemas.decision import Decision
+from schemas.wire import encode
 from state.fact import Fact
 from state.stores.base import Entry
 
 _BOOKKEEPING: Final = frozenset({"ts", "id64", "seq"})
 
 
-def fact_entry(fact: Fact) -> Entry:
-    """A fact by the names of its fields; personal data in it is masked already."""
-    return Entry(fact.ts, "fact", fact_body(fact))
-
-
-def decision_entry(decision: Decision) -> Entry:
-    """A decision as it was published."""
-    return Entry(decision.decided_at_ms, "decision", decision_body(decision))
-
-
-def fact_body(fact: Fact) -> dict[str, Any]:
-    """What is known in a fact, as plain values."""
-    return {
+def fact_json(fact: Fact) -> bytes:
+    """What is known in a fact, by the names of its fields; personal data is masked already."""
+    known = {
         name: _plain(value)
         for name in fact.__struct_fields__
         if name not in _BOOKKEEPING and (value := getattr(fact, name)) is not None
     }
+    return encode(known)
 
 
-def decision_body(decision: Decision) -> dict[str, Any]:
-    """What is known in a decision, as plain values."""
-    return _known(decision)
+def decision_json(decision: Decision) -> bytes:
+    """What is known in a decision."""
+    return encode(_known(decision))
+
+
+def entry(ts: int, kind: Literal["fact", "decision"], body: bytes) -> Entry:
+    """A row as it is read."""
+    return Entry(ts, kind, msgspec.json.decode(body))
 
 
 def _plain(value: Any) -> Any:

@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from state.fact import id64
 from state.stores.base import Batch, Entry, Shown
-from state.stores.history import decision_entry, fact_entry
+from state.stores.history import decision_json, entry, fact_json
 
 
 class MemoryView:
@@ -33,10 +33,11 @@ class MemoryView:
                 self._shown[user] = Shown(user, update.event_ms, update.revision, update.dimensions)
         for user, facts in batch.facts.items():
             for fact in facts:
-                self._rows(user)[fact.ts, fact.id64] = fact_entry(fact)
+                self._rows(user)[fact.ts, fact.id64] = entry(fact.ts, "fact", fact_json(fact))
         for decision in batch.decisions:
-            place = decision.decided_at_ms, id64(decision.decision_id)
-            self._rows(decision.user_id)[place] = decision_entry(decision)
+            ts = decision.decided_at_ms
+            told = entry(ts, "decision", decision_json(decision))
+            self._rows(decision.user_id)[ts, id64(decision.decision_id)] = told
 
     def read(self, user: str) -> Shown | None:
         """A customer, None for one who is not known."""
@@ -45,7 +46,7 @@ class MemoryView:
     def history(self, user: str, limit: int) -> list[Entry]:
         """The newest entries first."""
         rows = sorted(self._history.get(user, {}).items(), key=lambda row: (-row[0][0], row[0][1]))
-        return [entry for _, entry in rows[:limit]]
+        return [row for _, row in rows[:limit]]
 
     def close(self) -> None:
         """Nothing to let go of."""

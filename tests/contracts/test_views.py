@@ -129,6 +129,8 @@ def test_history_is_complete_newest_first_and_limited(view: View, user: str) -> 
     if not view.KEEPS_HISTORY:
         pytest.skip("keeps no history")
     records = story(user, 20)
+    reference = MemoryView()
+    reference.write(batch(reference, *records, decision(user, 7)))
     view.write(batch(view, *records[10:], decision(user, 7)))
     view.write(batch(view, *records[:10]))
     entries = view.history(user, 100)
@@ -138,6 +140,7 @@ def test_history_is_complete_newest_first_and_limited(view: View, user: str) -> 
     ]
     assert [e.ts for e in entries if e.kind == "decision"] == [NOON_MS + 7_500]
     assert view.history(user, 3) == entries[:3]
+    assert entries == reference.history(user, 100)
 
 
 def test_an_erased_customer_is_gone_and_the_neighbours_are_not(view: View, user: str) -> None:
