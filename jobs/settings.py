@@ -59,7 +59,7 @@ class Settings(BaseSettings):
         default=False, description="Flink's Prometheus reporter; it listens on every interface"
     )
     flink_metrics_port: int = Field(
-        default=19249, description="JobManager; TaskManagers take the next"
+        default=19249, description="the first of 21, one for each Flink process"
     )
 
     kafka_bootstrap: str | None = Field(
