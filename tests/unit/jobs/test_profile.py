@@ -8,10 +8,10 @@ from io import StringIO
 
 import pytest
 from rich.console import Console
+from typer import Typer
 from typer.testing import CliRunner, Result
 
 from jobs import profile as command
-from jobs.cli import load
 from schemas.errors import StoreUnavailable, UserMistake
 from state.profile import catalogue
 from state.stores.memory import MemoryView
@@ -28,8 +28,11 @@ def show(monkeypatch: pytest.MonkeyPatch) -> Show:
     monkeypatch.setattr(command, "open_view", lambda settings, name: view)
     monkeypatch.setattr(command, "Console", lambda: Console(width=200))
 
+    app = Typer()
+    app.command()(command.profile)
+
     def run(*arguments: str) -> Result:
-        return CliRunner().invoke(load("jobs.profile:profile"), list(arguments))
+        return CliRunner().invoke(app, list(arguments))
 
     return run
 
