@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import hashlib
 from binascii import b2a_base64
-from collections import Counter
+from collections import Counter, OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final, NamedTuple, Protocol
 
@@ -105,7 +105,7 @@ class Decider:
         self.world.sealed = {decision.decision_id: decision for decision in sealed}
         self.counters: Counter[str] = Counter()
         self._limit = config.cached_customers
-        self._customers: dict[str, Customer] = {}
+        self._customers: OrderedDict[str, Customer] = OrderedDict()
         self._shards: dict[str, _Shard] = {}
         for key, value in control:
             self.on_control(key, value)
@@ -147,13 +147,14 @@ class Decider:
     def customer(self, user_id: str, store: ShardStore) -> Customer:
         """A customer, from the cache, the store, or new."""
         cache = self._customers
-        customer = cache.pop(user_id, None)
-        if customer is None:
-            data = store.get(user_id)
-            customer = Customer() if data is None else Customer.decode(data)
-            if len(cache) >= self._limit:
-                del cache[next(iter(cache))]
-        cache[user_id] = customer
+        customer = cache.get(user_id)
+        if customer is not None:
+            cache.move_to_end(user_id)
+            return customer
+        data = store.get(user_id)
+        customer = cache[user_id] = Customer() if data is None else Customer.decode(data)
+        if len(cache) > self._limit:
+            cache.popitem(last=False)
         return customer
 
 

@@ -110,6 +110,8 @@ def _check_ids(identifier: str, user_id: str) -> None:
 
 def _explain(raw: bytes, error: Exception) -> NoReturn:
     """Name the reason: a foreign version explains a wrong shape better than the shape does."""
+    if isinstance(error, UnicodeDecodeError):
+        raise InvalidRecord("broken_json", str(error)) from None
     try:
         version = _version.decode(raw).schema_version
     except msgspec.ValidationError:

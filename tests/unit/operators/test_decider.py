@@ -38,8 +38,18 @@ def traffic(seed: int, count: int = 400, users: int = 12) -> list[dict[str, Any]
     return events
 
 
+NOT_UTF8 = b'{"event_id":"e","user_id":"ann","action":"view","ts":1700000000000,"brand":"\xff"}'
+
 BAD = {
-    "broken_json": [b"{", b"", b"\xff\xfe", b"\x00" * 40, b'{"user_id": "ann"', b"not json"],
+    "broken_json": [
+        b"{",
+        b"",
+        b"\xff\xfe",
+        b"\x00" * 40,
+        b'{"user_id": "ann"',
+        b"not json",
+        NOT_UTF8,
+    ],
     "wrong_type": [
         b"[]",
         b"null",
