@@ -6,17 +6,15 @@ import time
 from collections.abc import Sequence
 from typing import Final
 
-import numpy as np
-
 from jobs.market.loop import Engine, run
 from jobs.market.market import Market
 from jobs.train import fit
-from jobs.trainers.base import Rows, Training
+from jobs.trainers.base import Training, join
 from schemas.control import ControlRecord
 
 SEED: Final = 11
-CUSTOMERS: Final = 4_000
-EVENTS: Final = 60_000
+CUSTOMERS: Final = 12_000
+EVENTS: Final = 120_000
 _SPAN_MS: Final = 12 * 3_600_000
 
 
@@ -26,6 +24,4 @@ def first_model(control: Sequence[ControlRecord]) -> Training:
     engine = Engine(control, keep_examples=True)
     end_ms = round(time.time() * 1_000)
     run(market, engine, market.events(end_ms - _SPAN_MS, end_ms, EVENTS))
-    features, labels, _ = engine.training_rows()
-    rows = Rows(np.asarray(features), np.asarray(labels), {})
-    return fit(rows, "ctr", time.time())
+    return fit(join(engine.kept), "ctr", time.time())

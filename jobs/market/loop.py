@@ -26,8 +26,6 @@ from schemas.wire import encode
 
 SLICE_MS: Final = 1_000
 
-_LABELS: Final = {"clicked": 1, "expired": 0}
-
 _read_decision: Final = msgspec.json.Decoder(Decision).decode
 _read_example: Final = msgspec.json.Decoder(Example).decode
 _read_reward: Final = msgspec.json.Decoder(Reward).decode
@@ -81,7 +79,7 @@ class Engine:
     """The engine's own core as a `Decide`: decider and learner, joined without Flink.
 
     ``control`` is put in force first; posteriors are from then on what the learner publishes.
-    What a model is trained on is kept: see `training_rows`.
+    With ``keep_examples``, ``kept`` holds the examples and rewards that a model is trained on.
     """
 
     def __init__(self, control: Iterable[ControlRecord], *, keep_examples: bool = False) -> None:
@@ -94,8 +92,7 @@ class Engine:
         self._arms: dict[str, bytes] = {}
         self._offset = 0
         self._keep = keep_examples
-        self._examples: dict[str, Example] = {}
-        self._labels: dict[str, int] = {}
+        self.kept: list[Example | Reward] = []
 
     def __call__(self, inputs: Sequence[Input]) -> list[Decision]:
         """Decide, and learn from the rewards that came of it before the next slice."""
@@ -113,16 +110,9 @@ class Engine:
             elif topic == REWARDS:
                 rewards.setdefault(key, []).append(value)
             elif topic == EXAMPLES and self._keep:
-                example = _read_example(value.encode("latin-1"))
-                self._examples[example.decision_id] = example
+                self.kept.append(_read_example(value.encode("latin-1")))
         self._learn(rewards)
         return decisions
-
-    def training_rows(self) -> tuple[list[list[float]], list[int], list[Example]]:
-        """Features, labels and examples of the sends whose reward is in, in order of sending."""
-        labelled = [(e, self._labels[name]) for name, e in self._examples.items()
-                    if name in self._labels]  # fmt: skip
-        return [e.features for e, _ in labelled], [y for _, y in labelled], [e for e, _ in labelled]
 
     def _learn(self, rewards: Mapping[str, list[str]]) -> None:
         for arm, texts in rewards.items():
@@ -132,7 +122,4 @@ class Engine:
                 if topic == CONTROL:
                     self.decider.on_control(key, value.encode("latin-1"))
             if self._keep:
-                for text in texts:
-                    reward = _read_reward(text.encode("latin-1"))
-                    if reward.kind in _LABELS:
-                        self._labels[reward.decision_id] = _LABELS[reward.kind]
+                self.kept += (_read_reward(text.encode("latin-1")) for text in texts)

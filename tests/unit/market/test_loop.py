@@ -8,9 +8,11 @@ from jobs.market.latency import Histogram, LatencyTracker
 from jobs.market.loop import Engine, run
 from jobs.market.market import Market
 from jobs.simulator import Schedule
+from jobs.trainers.base import join
 from schemas.control import AbsenceTrigger, Campaign, EventTrigger, Policy
 from schemas.decision import Decision, Offer
 from schemas.errors import UserMistake
+from schemas.learning import Example
 from schemas.topics import EVENTS, OUTCOMES
 
 START_MS = 1_800_000_000_000
@@ -60,7 +62,7 @@ def test_every_campaign_speaks_in_two_hours_of_the_market(played):
 
 def test_nobody_is_spoken_to_through_a_channel_they_refused_at_first_and_ever_since(played):
     market, engine, _ = played
-    _, _, examples = engine.training_rows()
+    examples = [one for one in engine.kept if isinstance(one, Example) and not one.holdout]
     allowed = 0
     for example in examples:
         consents = market.population.consents(market.population.index_of(example.user_id))
@@ -76,10 +78,9 @@ def test_the_bandit_leaves_equal_split_behind(played):
 
 def test_the_loop_keeps_what_a_model_is_trained_on(played):
     _, engine, _ = played
-    features, labels, examples = engine.training_rows()
-    assert len(features) == len(labels) == len(examples) > 500
-    assert 0.01 < sum(labels) / len(labels) < 0.25
-    assert not any(example.holdout for example in examples)
+    rows = join(engine.kept)
+    assert len(rows.features) == len(rows.labels) > 500
+    assert 0.01 < rows.labels.mean() < 0.25
 
 
 def test_the_loop_gives_the_same_run_twice():
