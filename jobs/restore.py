@@ -20,45 +20,53 @@ class Point(NamedTuple):
     clean: bool
 
 
-class Runs(msgspec.Struct):
-    """The jobs of this data directory since the last fresh start, and the last one's savepoint."""
+class Run(msgspec.Struct):
+    """A job that was submitted, what it resumed from, and its savepoint once it was stopped."""
 
-    jobs: list[str] = []
+    job: str
+    origin: str | None = None
     savepoint: str | None = None
 
 
-def load_runs(settings: Settings) -> Runs:
-    """What is noted; nothing after `beckon stack wipe`."""
-    try:
-        return msgspec.json.decode(_file(settings).read_bytes(), type=Runs)
-    except FileNotFoundError:
-        return Runs()
-
-
-def note_start(settings: Settings, job: str, *, fresh: bool) -> None:
+def note_start(
+    settings: Settings, job: str, *, origin: str | None = None, fresh: bool = False
+) -> None:
     """Remember a job that was submitted."""
-    runs = Runs() if fresh else load_runs(settings)
-    _save(settings, Runs([*runs.jobs, job][-_KEPT:]))
+    runs = [] if fresh else _runs(settings)
+    _save(settings, [*runs, Run(job, origin)][-_KEPT:])
 
 
-def note_savepoint(settings: Settings, path: str) -> None:
-    """Remember that the last job was stopped with a savepoint."""
-    _save(settings, Runs(load_runs(settings).jobs, path))
+def note_savepoint(settings: Settings, job: str, path: str) -> None:
+    """Remember that a job was stopped with a savepoint."""
+    runs = [run for run in _runs(settings) if run.job != job]
+    _save(settings, [*runs, Run(job, savepoint=path)])
 
 
 def latest(settings: Settings) -> Point | None:
-    """The newest state: the savepoint of a clean stop, else the newest checkpoint retained."""
-    runs = load_runs(settings)
-    if runs.savepoint is not None:
-        return Point(runs.savepoint, clean=True)
-    folder = settings.data_dir.resolve() / "stack" / "data" / "flink" / "checkpoints"
-    # A job that never completed a checkpoint leaves those of the job it resumed in force.
-    for job in reversed(runs.jobs):
-        found = [path for path in folder.glob(f"{job}/chk-*/_metadata") if path.stat().st_size]
-        if found:
-            newest = max(found, key=lambda path: int(path.parent.name.removeprefix("chk-")))
+    """The newest state: of the last job, or where it saved none, of what that came from.
+
+    A job's savepoint comes before its checkpoints; only a savepoint is clean, and only while
+    nothing has run since.
+    """
+    for age, run in enumerate(reversed(_runs(settings))):
+        if run.savepoint is not None:
+            return Point(run.savepoint, clean=age == 0)
+        complete = [
+            path
+            for path in checkpoints(settings).glob(f"{run.job}/chk-*/_metadata")
+            if path.stat().st_size
+        ]
+        if complete:
+            newest = max(complete, key=lambda path: int(path.parent.name.removeprefix("chk-")))
             return Point(newest.parent.as_uri(), clean=False)
+        if run.origin is not None:
+            return Point(run.origin, clean=False)
     return None
+
+
+def checkpoints(settings: Settings) -> Path:
+    """Where the local cluster keeps checkpoints, a folder for each job."""
+    return settings.data_dir.resolve() / "stack" / "data" / "flink" / "checkpoints"
 
 
 def missing(path: str) -> bool:
@@ -67,13 +75,21 @@ def missing(path: str) -> bool:
     return at.scheme in ("", "file") and not (Path(unquote(at.path)) / "_metadata").is_file()
 
 
-def _file(settings: Settings) -> Path:
-    return settings.data_dir / "stack" / "data" / "flink" / "runs.json"
+def _runs(settings: Settings) -> list[Run]:
+    """What is noted; nothing after `beckon stack wipe`."""
+    try:
+        return msgspec.json.decode(_file(settings).read_bytes(), type=list[Run])
+    except FileNotFoundError:
+        return []
 
 
-def _save(settings: Settings, runs: Runs) -> None:
+def _save(settings: Settings, runs: list[Run]) -> None:
     file = _file(settings)
     file.parent.mkdir(parents=True, exist_ok=True)
     partial = file.with_suffix(".partial")
     partial.write_bytes(msgspec.json.encode(runs))
     partial.replace(file)
+
+
+def _file(settings: Settings) -> Path:
+    return checkpoints(settings).with_name("runs.json")

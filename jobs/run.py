@@ -59,7 +59,7 @@ def start_stream(settings: Settings, *, fresh: bool = False, origin: str | None 
         )
     )
     cluster.wait_until_running(job, _PATIENCE_S)
-    restore.note_start(settings, job, fresh=fresh)
+    restore.note_start(settings, job, origin=None if point is None else point.path, fresh=fresh)
     return Started(job, f"{cluster.url}/#/job/running/{job}", None if point is None else point.path)
 
 
@@ -71,7 +71,7 @@ def stop_stream(settings: Settings) -> str | None:
     if job is None:
         return None
     savepoint = cluster.stop(job, _PATIENCE_S)
-    restore.note_savepoint(settings, savepoint)
+    restore.note_savepoint(settings, job, savepoint)
     return savepoint
 
 

@@ -52,7 +52,7 @@ def submit(submission: Submission) -> str:
         [sys.executable, "-m", "jobs.submit"],
         input=pickle.dumps(submission),
         capture_output=True,
-        env={**os.environ, **_environment(submission.settings)},
+        env={**os.environ, **client_environment(submission.settings)},
         check=False,
     )
     for line in done.stdout.decode().splitlines():
@@ -64,7 +64,7 @@ def submit(submission: Submission) -> str:
     raise JobFailed("the stream was not submitted:\n" + "\n".join(causes[-3:] or ["no output"]))
 
 
-def _environment(settings: Settings) -> Mapping[str, str]:
+def client_environment(settings: Settings) -> Mapping[str, str]:
     """Flink's client environment: its folders of jars and configuration, and a Java."""
     home = flink_home()
     root = settings.data_dir.resolve() / "client"

@@ -50,12 +50,12 @@ _RAW: Final = "'value.format' = 'raw', 'value.raw.charset' = 'ISO-8859-1'"
 # pattern is strict: `user_id` at the top level, once in the text, plain ASCII; anything else is
 # parsed. Every repetition is possessive or bounded, so a hostile payload costs no more than its
 # length.
-_HEAD: Final = (
+HEAD: Final = (
     r'(?s)^\s*+\{(?:\s*+"[^"\\]*+"\s*+:\s*+(?:"[^"\\]*+"|[-+.0-9eE]++|true|false|null)\s*+,){0,8}?'
     r'\s*+"user_id"\s*+:\s*+"([!#-\[\]-~]++)"(?!.*"user_id")'
 )
 _CUSTOMER: Final = (
-    f"CASE WHEN REGEXP(v, '{_HEAD}') THEN REGEXP_EXTRACT(v, '{_HEAD}', 1) "
+    f"CASE WHEN REGEXP(v, '{HEAD}') THEN REGEXP_EXTRACT(v, '{HEAD}', 1) "
     "ELSE COALESCE(JSON_VALUE(v, '$.user_id'), '-') END"
 )
 """Records without a customer (not JSON, no ``user_id``) share the shard of ``-``."""

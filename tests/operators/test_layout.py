@@ -1,0 +1,131 @@
+"""What we lean on inside PyFlink: an upgrade that moves any of it fails here, not in production."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import os
+import re
+import subprocess
+import sys
+import textwrap
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+pytest.importorskip("pyflink")
+
+from jobs.settings import Settings
+from jobs.submit import client_environment
+from operators import layout
+
+pytestmark = pytest.mark.flink
+
+GRAPH = """
+    import json
+    from jobs.pipeline import define_pipeline, kafka_ends, pipeline_config
+    from jobs.settings import Settings
+    from operators import layout
+
+    settings = Settings(data_dir={data_dir!r}, delivery={delivery!r})
+    options = {{"python.execution-mode": {mode!r}}}
+    environment = layout.remote_environment("127.0.0.1", 1, options)
+    define_pipeline(environment, kafka_ends(settings), pipeline_config(settings, "run", ()))
+    graph = environment._generate_stream_graph(clear_transformations=False)
+    nodes = graph.getStreamNodes().toArray()
+    print(json.dumps({{
+        "python": layout.python_operators(graph),
+        "uids": [str(node.getTransformationUID()) for node in nodes],
+    }}))
+"""
+
+
+def planned(tmp_path: object, mode: str = "thread", delivery: str = "at-least-once") -> dict:  # type: ignore[type-arg]
+    settings = Settings(data_dir=tmp_path)  # type: ignore[arg-type]
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            textwrap.dedent(GRAPH.format(data_dir=str(tmp_path), mode=mode, delivery=delivery)),
+        ],
+        env={**os.environ, **client_environment(settings)},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout.splitlines()[-1])  # type: ignore[no-any-return]
+
+
+@pytest.mark.parametrize("delivery", ["at-least-once", "exactly-once"])
+def test_the_planner_accepts_the_graph_in_thread_mode_with_our_uids(
+    tmp_path: object, delivery: str
+) -> None:
+    graph = planned(tmp_path, delivery=delivery)
+
+    assert [name.rsplit(".", 1)[-1] for name in graph["python"]] == [
+        "EmbeddedPythonKeyedCoProcessOperator",
+        "EmbeddedPythonKeyedProcessOperator",
+    ]
+    assert set(graph["uids"]) >= {
+        "inputs-source", "inputs-batch", "control-source", "decide", "rewards-batch", "learn",
+    }  # fmt: skip
+    assert any(uid.startswith("outputs") for uid in graph["uids"])
+
+
+def test_process_mode_would_be_noticed(tmp_path: object) -> None:
+    graph = planned(tmp_path, mode="process")
+
+    assert all("EmbeddedPython" not in name for name in graph["python"])
+    assert len(graph["python"]) == 2
+
+
+def test_the_names_we_call_exist_where_we_call_them() -> None:
+    from pyflink.datastream import DataStream, KeyedStream, StreamExecutionEnvironment
+    from pyflink.fn_execution.datastream.embedded import operations, process_function
+    from pyflink.table import StreamTableEnvironment
+
+    assert list(inspect.signature(KeyedStream.__init__).parameters) == [
+        "self", "j_keyed_stream", "original_data_type_info", "origin_stream",
+    ]  # fmt: skip
+    assert "KeyByKeySelector" in inspect.getsource(DataStream.key_by)
+    assert "to_append_stream" in dir(StreamTableEnvironment)
+    parameters = inspect.signature(StreamExecutionEnvironment._generate_stream_graph).parameters
+    assert {"clear_transformations", "job_name"} <= set(parameters)
+    # A keyed element arrives as (key, value), and only the value is given to the function.
+    assert "process_element(value[1], read_only_broadcast_ctx)" in inspect.getsource(operations)
+    assert "get_broadcast_state" in dir(
+        process_function.InternalKeyedBroadcastProcessFunctionOnTimerContext
+    )
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=5),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.sampled_from(["user_id", "a", 'b"c', "d\\"]), inner, max_size=4)
+    ),
+    max_leaves=12,
+)
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from(["user_id", "a", 'b"', "user_id\\"]), JSON), max_size=5),
+    st.booleans(),
+)
+def test_the_quick_way_to_the_customer_never_disagrees_with_a_parser(
+    fields: list[tuple[str, object]], escaped: bool
+) -> None:
+    pairs = (f"{json.dumps(k)}: {json.dumps(v, ensure_ascii=escaped)}" for k, v in fields)
+    text = "{" + ", ".join(pairs) + "}"
+
+    found = re.search(layout.HEAD, text)
+
+    if found is not None:
+        assert json.loads(text)["user_id"] == found[1]
+
+
+def test_an_ordinary_event_goes_the_quick_way() -> None:
+    text = '{"event_id": "e1", "price": 1.5, "ok": true, "user_id":"u-1", "tags": {"a": []}}'
+
+    assert re.search(layout.HEAD, text)[1] == "u-1"  # type: ignore[index]
