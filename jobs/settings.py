@@ -11,7 +11,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
@@ -80,13 +80,18 @@ class Settings(BaseSettings):
     task_manager_memory_mb: int = Field(
         default=3072, ge=1536, description="of one TaskManager process"
     )
-    shards: Literal[16, 256] = Field(
-        default=256, description="Flink keys; one hex digit or two of an MD5"
-    )
+    shards: int = Field(default=256, description="Flink keys, 16 or 256: hex digits of an MD5")
     batch_window_ms: int = Field(default=3, ge=1, le=100, description="micro-batch of the crossing")
     checkpoint_interval_ms: int = Field(default=10_000, ge=500)
     state_backend: Literal["hashmap", "rocksdb"] = "hashmap"
     delivery: Literal["at-least-once", "exactly-once"] = "at-least-once"
+
+    @field_validator("shards")
+    @classmethod
+    def _one_or_two_digits(cls, shards: int) -> int:
+        if shards not in (16, 256):
+            raise ValueError("Input should be 16 or 256")
+        return shards
 
     @cached_property
     def bootstrap(self) -> str:
