@@ -30,6 +30,8 @@ _KEPT_PAYLOAD_BYTES: Final = 4_096
 _ACTION: Final = re.compile(r"[a-z][a-z0-9_]{0,31}")
 _OUTCOME_KINDS: Final = frozenset(get_args(OutcomeKind))
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
+_UNREADABLE: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+"""What decoding raises for bytes that it cannot read; the last for brackets a thousand deep."""
 
 encode: Final = msgspec.json.Encoder().encode
 """Any contract to JSON bytes."""
@@ -80,7 +82,7 @@ def decode_control(raw: bytes) -> ControlRecord:
     """Read a control record; raises as `decode_event` does, with no bound on its size."""
     try:
         record = _control.decode(raw)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except _UNREADABLE as error:
         _explain(raw, error)
     if record.schema_version != SCHEMA_VERSION:
         _unknown_version(record.schema_version)
@@ -92,7 +94,7 @@ def _decode(decoder: msgspec.json.Decoder[T], raw: bytes) -> T:
         raise InvalidRecord("oversized", f"{len(raw)} bytes; at most {MAX_EVENT_BYTES} are read")
     try:
         record = decoder.decode(raw)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except _UNREADABLE as error:
         _explain(raw, error)
     if record.schema_version != SCHEMA_VERSION:  # type: ignore[attr-defined]
         _unknown_version(record.schema_version)  # type: ignore[attr-defined]
@@ -116,7 +118,7 @@ def _explain(raw: bytes, error: Exception) -> NoReturn:
         version = _version.decode(raw).schema_version
     except msgspec.ValidationError:
         version = SCHEMA_VERSION
-    except (msgspec.DecodeError, UnicodeDecodeError) as broken:
+    except _UNREADABLE as broken:
         raise InvalidRecord("broken_json", str(broken)) from None
     if version != SCHEMA_VERSION:
         _unknown_version(version)

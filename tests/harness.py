@@ -125,7 +125,7 @@ def _user_and_time(raw: bytes) -> tuple[str | None, int]:
     """What the JVM takes from a payload: the customer if it is JSON, and some Kafka time."""
     try:
         record = msgspec.json.decode(raw)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None, NOON_MS
     if not isinstance(record, dict) or not isinstance(record.get("user_id"), str):
         return None, NOON_MS
