@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final, cast
 
 from confluent_kafka import (
-    OFFSET_BEGINNING,
     Consumer,
     KafkaError,
     KafkaException,
@@ -21,6 +20,9 @@ from confluent_kafka.cimpl import NewTopic
 from jobs.settings import Settings
 from schemas.errors import UserMistake
 from schemas.topics import CONTROL, TOPICS
+
+Place = tuple[str, int]
+"""Topic and partition."""
 
 _PATIENCE_S: Final = 10.0
 
@@ -83,37 +85,45 @@ def ensure_topics(settings: Settings) -> list[str]:
     return [topic.name for topic in missing]
 
 
-def read_to_end(settings: Settings, topics: Sequence[str]) -> Iterator[Message]:
-    """Every record of the topics, from the first kept to the newest at the time of the call."""
+def place_of(message: Message) -> Place:
+    """Where a record lies."""
+    return cast(Place, (message.topic(), message.partition()))
+
+
+def watermarks(settings: Settings, topics: Sequence[str]) -> dict[Place, tuple[int, int]]:
+    """First kept offset and the one after the newest, of each partition of the topics."""
+    reader = consumer(settings, "beckon-reader")
+    try:
+        return _watermarks(reader, settings, topics)
+    finally:
+        reader.close()
+
+
+def read_to_end(
+    settings: Settings, topics: Sequence[str], since: Mapping[Place, int] | None = None
+) -> Iterator[Message]:
+    """Every record of the topics, from the first kept to the newest at the time of the call.
+
+    ``since`` leaves out the partitions that it does not name, and what is older than its offsets.
+    """
     reader = consumer(settings, "beckon-reader", **{"enable.partition.eof": True})
     try:
-        known = _metadata(reader, settings).topics
-        absent = [topic for topic in topics if topic not in known]
-        if absent:
-            raise UserMistake(f"no topic {absent[0]!r} on {settings.bootstrap}; run `beckon run`")
-        assigned = [
-            TopicPartition(topic, partition, OFFSET_BEGINNING)
-            for topic in topics
-            for partition in known[topic].partitions
-        ]
-        ends: dict[tuple[str, int], int] = {}
-        for place in assigned:
-            low, high = reader.get_watermark_offsets(place, timeout=_PATIENCE_S)
-            if high > low:
-                ends[place.topic, place.partition] = high
-        reader.assign(assigned)
+        marks = _watermarks(reader, settings, topics)
+        starts = {place: low for place, (low, _) in marks.items()} if since is None else since
+        ends = {place: marks[place][1] for place in starts if marks[place][1] > starts[place]}
+        reader.assign([TopicPartition(*place, starts[place]) for place in ends])
         while ends:
             for message in reader.consume(2_000, timeout=1.0):
-                place_key = cast("tuple[str, int]", (message.topic(), message.partition()))
+                place = place_of(message)
                 error = message.error()
                 if error is None:
-                    offset, end = cast(int, message.offset()), ends.get(place_key, 0)
+                    offset, end = cast(int, message.offset()), ends.get(place, 0)
                     if offset < end:
                         yield message
                     if offset + 1 >= end:
-                        ends.pop(place_key, None)
+                        ends.pop(place, None)
                 elif error.code() == KafkaError._PARTITION_EOF:
-                    ends.pop(place_key, None)  # the last offsets hold a transaction's marker
+                    ends.pop(place, None)  # the last offsets hold a transaction's marker
                 else:
                     raise KafkaException(error)
     finally:
@@ -152,6 +162,22 @@ def control_snapshot(settings: Settings) -> list[tuple[str, bytes]]:
         if value is not None:
             newest[key] = value
     return list(newest.items())
+
+
+def _watermarks(
+    reader: Consumer, settings: Settings, topics: Sequence[str]
+) -> dict[Place, tuple[int, int]]:
+    known = _metadata(reader, settings).topics
+    absent = [topic for topic in topics if topic not in known]
+    if absent:
+        raise UserMistake(f"no topic {absent[0]!r} on {settings.bootstrap}; run `beckon run`")
+    return {
+        (topic, partition): reader.get_watermark_offsets(
+            TopicPartition(topic, partition), timeout=_PATIENCE_S
+        )
+        for topic in topics
+        for partition in known[topic].partitions
+    }
 
 
 def _metadata(client: AdminClient | Consumer, settings: Settings) -> Any:
