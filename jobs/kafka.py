@@ -34,6 +34,7 @@ def producer(settings: Settings, **overrides: Any) -> Producer:
             "bootstrap.servers": settings.bootstrap,
             "enable.idempotence": True,
             "linger.ms": 1,
+            "log_level": 3,  # a coordinator that still loads is no news
             "queue.buffering.max.messages": 1_000_000,
             **overrides,
         }
@@ -50,6 +51,7 @@ def consumer(settings: Settings, group: str, **overrides: Any) -> Consumer:
             "auto.offset.reset": "earliest",
             "fetch.queue.backoff.ms": 1,
             "fetch.wait.max.ms": 10,
+            "log_level": 3,
             **overrides,
         }
     )
