@@ -24,9 +24,9 @@ class Shipped:
     bundle: str = ""
     """Name of the marker file at the bundle's root; empty for code that is where it was."""
 
-    def __reduce__(self) -> Any:
+    def __reduce_ex__(self, protocol: Any) -> Any:
         if not self.bundle:
-            return object.__reduce_ex__(self, 2)
+            return super().__reduce_ex__(protocol)
         # By value, whatever imports this module: the worker's copy of it may be the stale one.
         cloudpickle.register_pickle_by_value(sys.modules[__name__])
         contents = pickle.dumps((type(self).__module__, type(self).__name__, self.__dict__))

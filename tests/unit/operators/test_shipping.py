@@ -85,6 +85,12 @@ def test_code_of_a_bundle_that_is_gone_is_not_kept(tmp_path: Path) -> None:
     assert python(ARRIVE.format(before=before, shipped=shipped), gone, bundle) == "it here"
 
 
+def test_without_a_bundle_it_pickles_like_anything_else(tmp_path: Path) -> None:
+    here = code(tmp_path, "as ever")
+
+    assert python(ARRIVE.format(before="", shipped=ship(here, "")), here) == "it as ever"
+
+
 def test_a_worker_without_the_bundle_says_so(tmp_path: Path) -> None:
     shipped = ship(code(tmp_path / "new", "", "beckon-2"), "beckon-2")
     worker = code(tmp_path / "old", "")
