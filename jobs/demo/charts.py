@@ -40,8 +40,8 @@ def bars(title: str, rows: Sequence[tuple[str, float, float]], unit: str) -> str
     parts = []
     for number, (name, measured, true) in enumerate(rows):
         y = _TOP + number * high
-        length = measured / top * (WIDTH - 300)
-        mark = 230 + true / top * (WIDTH - 300)
+        length = measured / top * (WIDTH - 380)
+        mark = 230 + true / top * (WIDTH - 380)
         parts.append(
             f"<text x='220' y='{y + 14}' text-anchor='end'>{escape(name)}</text>"
             f"<rect x='230' y='{y + 3}' width='{length:.1f}' height='14' fill='{COLOURS[0]}'/>"
