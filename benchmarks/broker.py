@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from itertools import chain
 from typing import Final
 
 import msgspec
@@ -20,11 +21,13 @@ from schemas.topics import AUDIT, CONTROL, DECISIONS, INPUTS, TOPICS
 
 _PATIENCE_S: Final = 20.0
 _TRIES: Final = 100
+ANY_PARTITION: Final = -1
+"""Lets the client choose by the key."""
 
 _outcomes: Final = msgspec.json.Decoder(Outcomes)
 
 
-def fresh_topics(settings: Settings, control: Iterable[Message]) -> None:
+def fresh_topics(settings: Settings, control: Iterable[tuple[str, bytes]]) -> None:
     """Delete every topic, make all again and publish the control records.
 
     What contenders write is stamped by the broker, so that its clock, not theirs, tells when a
@@ -59,17 +62,23 @@ def fresh_topics(settings: Settings, control: Iterable[Message]) -> None:
             made = admin.list_topics(timeout=_PATIENCE_S).topics
             new = [topic for topic in new if topic.topic not in made]
             time.sleep(0.1)
-    fill(settings, CONTROL, control)
+    fill(settings, CONTROL, ((key.encode(), value) for key, value in control))
 
 
-def fill(settings: Settings, topic: str, messages: Iterable[Message]) -> int:
-    """Publish messages as fast as it goes; returns how many."""
+def fill(
+    settings: Settings,
+    topic: str,
+    messages: Iterable[Message],
+    closing: Iterable[tuple[int, Message]] = (),
+) -> int:
+    """Publish messages as fast as it goes, and then some to given partitions; returns how many."""
     client = producer(settings, **{"linger.ms": 20, "batch.size": 262_144})
     count = 0
-    for key, value in messages:
+    placed = chain(((ANY_PARTITION, message) for message in messages), closing)
+    for partition, (key, value) in placed:
         while True:
             try:
-                client.produce(topic, value, key)
+                client.produce(topic, value, key, partition)
                 break
             except BufferError:
                 client.poll(0.05)

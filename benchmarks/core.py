@@ -17,11 +17,10 @@ from dataclasses import dataclass
 
 from benchmarks.control import control
 from benchmarks.sampling import sampling
-from benchmarks.workload import Message, Workload
+from benchmarks.workload import SHARDS, Message, Workload
 from operators.shard import SEPARATOR, Decider, DeciderConfig, MemoryStore, shard_of
 from schemas.topics import DECISIONS, EVENTS
 
-SHARDS = 256
 Batch = tuple[str, list[str]]
 """A shard and its records, as the stream hands them to `Decider.on_batch`."""
 

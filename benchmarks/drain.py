@@ -9,7 +9,7 @@ from typing import Final
 from benchmarks.broker import AuditTrail, decisions, fill, fresh_topics
 from benchmarks.contenders.base import Contender
 from benchmarks.machine import CpuMeter
-from benchmarks.oracle import Decisions, decisions_of, horizon_ms
+from benchmarks.oracle import Decisions, Oracle, decisions_of, horizon_ms
 from benchmarks.workload import Message, Workload
 from jobs.settings import Settings
 from schemas.topics import EVENTS
@@ -24,7 +24,15 @@ class Backlog:
     workload: Workload
     messages: Sequence[Message]
     expected: Decisions
-    control: Sequence[Message]
+    control: Sequence[tuple[str, bytes]]
+
+    @classmethod
+    def make(cls, workload: Workload, control: Sequence[tuple[str, bytes]]) -> Backlog:
+        """Make the events and ask the oracle."""
+        messages = workload.messages()
+        closing = [message for _, message in workload.closing(1)]
+        expected = Oracle(control).decide(workload, [*messages, *closing])
+        return cls(workload, messages, expected, control)
 
 
 @dataclass(frozen=True)
@@ -51,7 +59,8 @@ class Drained:
 def drain(settings: Settings, contender: Contender, backlog: Backlog) -> Drained:
     """Fill fresh topics, let the contender work them off, compare what it decided."""
     fresh_topics(settings, backlog.control)
-    events = fill(settings, EVENTS, backlog.messages)
+    closing = backlog.workload.closing(settings.partitions)
+    events = fill(settings, EVENTS, backlog.messages, closing)
     trail = AuditTrail(settings)
     try:
         with CpuMeter(contender.pids) as meter:

@@ -18,7 +18,7 @@ from benchmarks.contenders.base import Contender
 from benchmarks.openloop import Schedule, Sent, Shape, generate
 from benchmarks.oracle import Decisions, Oracle
 from benchmarks.probe import Answers, Reading, judge, read_back
-from benchmarks.workload import Message, Workload
+from benchmarks.workload import Workload
 from jobs.settings import Settings
 from schemas.topics import EVENTS
 
@@ -75,15 +75,14 @@ class Plan:
 
     first: Workload
     legs: Sequence[Leg]
-    control: Sequence[Message]
+    control: Sequence[tuple[str, bytes]]
 
     @classmethod
     def make(
         cls,
         loads: Sequence[Load],
         customers: int,
-        control: Sequence[Message],
-        oracle: Oracle,
+        control: Sequence[tuple[str, bytes]],
         end_ms: int,
         seed: int,
     ) -> Plan:
@@ -97,6 +96,7 @@ class Plan:
             )
             start_ms += span
         messages = [workload.messages() for workload in workloads]
+        oracle = Oracle(control)
         oracle.introduce(workloads[0], (key for batch in messages for key, _ in batch))
         legs = [
             Leg(load, workload, oracle.decide(workload, batch))

@@ -29,7 +29,6 @@ from benchmarks.control import control
 from benchmarks.drain import Backlog, Drained, drain
 from benchmarks.latency import Load, Measured, Plan, Session
 from benchmarks.machine import facts
-from benchmarks.oracle import Oracle
 from benchmarks.workload import Workload
 from jobs.settings import Settings
 from jobs.stack.local import LocalStack
@@ -141,9 +140,7 @@ class Bench:
 
     def _latency(self, contender: Contender, loads: Sequence[Load], known: int) -> None:
         self._say(f"{contender.name}: {known:,} customers introduce themselves")
-        records = control(CAMPAIGNS)
-        wire = [(key.encode(), value) for key, value in records]
-        plan = Plan.make(loads, known, wire, Oracle(records), _settled_ms(), seed=1_000)
+        plan = Plan.make(loads, known, control(CAMPAIGNS), _settled_ms(), seed=1_000)
         try:
             with Session(self._settings, contender, plan) as session:
                 for leg in plan.legs:
@@ -158,13 +155,9 @@ class Bench:
         workload = Workload(
             7, size.backlog, size.backlog_customers, _settled_ms() - SPAN_MS, SPAN_MS
         )
-        records, messages = control(), workload.messages()
-        expected = Oracle(records).decide(workload, messages)
-        wire = [(key.encode(), value) for key, value in records]
-        backlog = Backlog(workload, messages, expected, wire)
-        self._say(
-            f"backlog of {size.backlog:,} events, {len(expected.records):,} decisions must come"
-        )
+        backlog = Backlog.make(workload, control())
+        due = len(backlog.expected.records)
+        self._say(f"backlog of {size.backlog:,} events, {due:,} decisions must come")
         contenders: list[Contender] = [
             Engine(self._settings, self._stack),
             Tutorial(self._settings, self._stack),

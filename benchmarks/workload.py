@@ -17,8 +17,12 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from operators.shard import shard_of
+
 Message = tuple[bytes, bytes]
 """Key and value of a Kafka record."""
+
+SHARDS: Final = 256
 
 SKEW: Final = 3
 """Customer = C·u³ for a uniform u: a share s of the customers causes s^(1/3) of the sessions."""
@@ -87,6 +91,33 @@ class Workload:
         for customer in range(self.customers):
             ts = first_ms + customer * 3_600_000 // self.customers
             yield _event(prefix, customer, customer, login, ts, 0, 0, 0, True)
+
+    def closing(self, partitions: int) -> list[tuple[int, Message]]:
+        """An event at the very end for each shard and Kafka partition, with its partition.
+
+        A shard's clock waits for its slowest partition. After these every clock has reached the
+        end of the workload's time, so that every contender has let the same waits run out.
+        """
+        prefix = self.seed & 0xFFFFFFFF
+        last_ms = self.start_ms + self.span_ms
+        users: dict[str, str] = {}
+        number = 0
+        while len(users) < SHARDS:
+            user = f"closing-{number}"
+            users.setdefault(shard_of(user, SHARDS), user)
+            number += 1
+        return [
+            (
+                partition,
+                (
+                    user.encode(),
+                    f'{{"event_id":"{prefix:08x}-closing-{shard}-{partition}","user_id":"{user}",'
+                    f'"action":"view","ts":{last_ms}}}'.encode(),
+                ),
+            )
+            for shard, user in users.items()
+            for partition in range(partitions)
+        ]
 
 
 def place_of(event_id: str) -> int:

@@ -12,7 +12,7 @@ from benchmarks.contenders.cluster import OnCluster
 from jobs.kafka import control_snapshot
 from jobs.settings import Settings
 from jobs.stack.local import LocalStack
-from jobs.submit import _environment
+from jobs.submit import client_environment
 
 ANSWER = "submitted "
 
@@ -38,7 +38,7 @@ class Tutorial(OnCluster):
             [sys.executable, "-m", "benchmarks.contenders.tutorial_job"],
             input=pickle.dumps(asked),
             capture_output=True,
-            env={**os.environ, **_environment(self._settings), "PYTHONPATH": root},
+            env={**os.environ, **client_environment(self._settings), "PYTHONPATH": root},
             check=False,
         )
         for line in done.stdout.decode().splitlines():

@@ -1,6 +1,7 @@
 """The job of `tutorial`: what PyFlink's documentation leads to, with the engine's own core inside.
 
-DataStream API, payloads as strings, the key computed by a Python lambda that parses the JSON, a
+DataStream API, payloads as strings (through a table, because the stream's own Kafka source hides
+partitions and offsets), the key computed by a Python lambda that parses the JSON, a
 `KeyedProcessFunction` in process mode (the default) that reads and writes its state for each event
 through pickling type information. What would make decisions differ is the engine's: the core, the
 shard as key, the campaigns; and so is the sink, which is generous to the tutorial.
@@ -13,13 +14,12 @@ import os
 import pickle
 import sys
 from collections.abc import Iterable, Mapping
+from datetime import UTC
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from pyflink.common import Row, Types, WatermarkStrategy
-from pyflink.common.serialization import SimpleStringSchema
+from pyflink.common import Row, Types
 from pyflink.datastream import KeyedProcessFunction, RuntimeContext
-from pyflink.datastream.connectors.kafka import KafkaOffsetsInitializer, KafkaSource
 from pyflink.datastream.state import MapStateDescriptor
 from pyflink.table import StreamTableEnvironment
 
@@ -31,6 +31,7 @@ from operators.shard import SEPARATOR, Decider, DeciderConfig, shard_of
 from schemas.topics import EVENTS
 
 NAME: Final = "tutorial"
+EVENT: Final = Types.ROW([Types.STRING(), Types.INT(), Types.LONG(), Types.SQL_TIMESTAMP()])
 
 
 class MapStore:
@@ -52,9 +53,8 @@ class MapStore:
 class DecideOne(KeyedProcessFunction):
     """One event in, its outputs out."""
 
-    def __init__(self, control: tuple[tuple[str, bytes], ...], shards: int) -> None:
+    def __init__(self, control: tuple[tuple[str, bytes], ...]) -> None:
         self._control = control
-        self._shards = shards
 
     def open(self, runtime_context: RuntimeContext) -> None:
         """Take up state; the decider keeps no customers at hand, as a tutorial would not."""
@@ -64,13 +64,13 @@ class DecideOne(KeyedProcessFunction):
             )
         )
         self._decider = Decider(DeciderConfig(cached_customers=1), self._control)
-        self._offset = 0
 
-    def process_element(self, value: str, ctx: Any) -> Iterable[Row]:
-        """Decide one event; this API hides partition and offset, so they are made up."""
-        payload = value.encode().decode("latin-1")
-        fields = (EVENTS, "0", str(self._offset), str(ctx.timestamp()), payload)
-        self._offset += 1
+    def process_element(self, value: Row, ctx: Any) -> Iterable[Row]:
+        """Decide one event."""
+        text, partition, offset, ts = value
+        ingested_ms = round(ts.replace(tzinfo=UTC).timestamp() * 1_000)
+        payload = text.encode().decode("latin-1")
+        fields = (EVENTS, str(partition), str(offset), str(ingested_ms), payload)
         shard = ctx.get_current_key()
         outputs = self._decider.on_batch(shard, self._store, [SEPARATOR.join(fields)])
         yield Row(outputs, [])
@@ -93,23 +93,25 @@ def main() -> None:
     if bundle_ms is not None:
         options["python.fn-execution.bundle.time"] = str(bundle_ms)
     environment = layout.remote_environment(at.hostname or "", at.port or 80, options)
-    source = (
-        KafkaSource.builder()
-        .set_bootstrap_servers(settings.bootstrap)
-        .set_topics(EVENTS)
-        .set_group_id(f"beckon-benchmark-{NAME}")
-        .set_starting_offsets(KafkaOffsetsInitializer.earliest())
-        .set_value_only_deserializer(SimpleStringSchema())
-        .build()
-    )
-    shards = settings.shards
-    decided = (
-        environment.from_source(source, WatermarkStrategy.no_watermarks(), "events")
-        .key_by(lambda text: shard_of(json.loads(text)["user_id"], shards), Types.STRING())
-        .process(DecideOne(control, shards), layout.OUTPUTS)
-    )
-    ends = kafka_ends(settings)
     tables = StreamTableEnvironment.create(environment)
+    tables.execute_sql(f"""
+        CREATE TEMPORARY TABLE events (
+            v STRING,
+            partition_id INT NOT NULL METADATA FROM 'partition' VIRTUAL,
+            offset_id BIGINT NOT NULL METADATA FROM 'offset' VIRTUAL,
+            ts TIMESTAMP(3) NOT NULL METADATA FROM 'timestamp' VIRTUAL
+        ) WITH (
+            'connector' = 'kafka', 'topic' = '{EVENTS}', 'format' = 'raw',
+            'properties.bootstrap.servers' = '{settings.bootstrap}',
+            'properties.group.id' = 'beckon-benchmark-{NAME}',
+            'scan.startup.mode' = 'earliest-offset'
+        )""")
+    shards = settings.shards
+    events = tables.to_append_stream(tables.from_path("events"), EVENT)
+    decided = events.key_by(
+        lambda event: shard_of(json.loads(event[0])["user_id"], shards), Types.STRING()
+    ).process(DecideOne(control), layout.OUTPUTS)
+    ends = kafka_ends(settings)
     layout.write_outputs(tables, [decided], ends.outputs, ends.sink)
     graph = environment._generate_stream_graph(clear_transformations=True, job_name=NAME)
     client = environment._j_stream_execution_environment.executeAsync(graph)
