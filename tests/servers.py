@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -44,6 +45,8 @@ def running(settings: Settings, *names: str) -> Iterator[LocalStack]:
 
 
 def kill(stack: LocalStack, name: str) -> None:
-    """``kill -9`` a server."""
+    """``kill -9`` a server, and wait until it is gone: one that still dies counts as running."""
     [pid] = [state.pid for state in stack.status() if state.name == name and state.alive]
     os.kill(pid, signal.SIGKILL)
+    while any(state.alive for state in stack.status() if state.name == name):
+        time.sleep(0.01)
