@@ -80,6 +80,7 @@ def decode_outcome(raw: bytes) -> Outcome:
 
 def decode_control(raw: bytes) -> ControlRecord:
     """Read a control record; raises as `decode_event` does, with no bound on its size."""
+    _check_utf8(raw)
     try:
         record = _control.decode(raw)
     except _UNREADABLE as error:
@@ -92,6 +93,7 @@ def decode_control(raw: bytes) -> ControlRecord:
 def _decode(decoder: msgspec.json.Decoder[T], raw: bytes) -> T:
     if len(raw) > MAX_EVENT_BYTES:
         raise InvalidRecord("oversized", f"{len(raw)} bytes; at most {MAX_EVENT_BYTES} are read")
+    _check_utf8(raw)
     try:
         record = decoder.decode(raw)
     except _UNREADABLE as error:
@@ -99,6 +101,18 @@ def _decode(decoder: msgspec.json.Decoder[T], raw: bytes) -> T:
     if record.schema_version != SCHEMA_VERSION:  # type: ignore[attr-defined]
         _unknown_version(record.schema_version)  # type: ignore[attr-defined]
     return record
+
+
+def _check_utf8(raw: bytes) -> None:
+    """The decoder looks only at what the contract names; we promise it of the whole record."""
+    if raw.isascii():
+        return
+    try:
+        raw.decode()
+    except UnicodeDecodeError as error:
+        raise InvalidRecord(
+            "broken_json", f"not UTF-8: {error.reason} at byte {error.start}"
+        ) from None
 
 
 def _check_ids(identifier: str, user_id: str) -> None:
