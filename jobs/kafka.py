@@ -25,6 +25,7 @@ Place = tuple[str, int]
 """Topic and partition."""
 
 _PATIENCE_S: Final = 10.0
+_LEADERLESS: Final = (KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.LEADER_NOT_AVAILABLE)
 
 
 def producer(settings: Settings, **overrides: Any) -> Producer:
@@ -174,12 +175,22 @@ def _watermarks(
     if absent:
         raise UserMistake(f"no topic {absent[0]!r} on {settings.bootstrap}; run `beckon run`")
     return {
-        (topic, partition): reader.get_watermark_offsets(
-            TopicPartition(topic, partition), timeout=_PATIENCE_S
-        )
+        (topic, partition): _marks(reader, TopicPartition(topic, partition))
         for topic in topics
         for partition in known[topic].partitions
     }
+
+
+def _marks(reader: Consumer, place: TopicPartition) -> tuple[int, int]:
+    """First kept and next offset; a topic just created has no leader for a moment."""
+    deadline_s = time.monotonic() + _PATIENCE_S
+    while True:
+        try:
+            return reader.get_watermark_offsets(place, timeout=_PATIENCE_S)
+        except KafkaException as error:
+            if error.args[0].code() not in _LEADERLESS or time.monotonic() > deadline_s:
+                raise
+        time.sleep(0.1)
 
 
 def _metadata(client: AdminClient | Consumer, settings: Settings) -> Any:
