@@ -97,12 +97,7 @@ def prove(settings: Settings, options: argparse.Namespace) -> dict[str, Any]:
         bad = send_bad(stream, "bad-before")
         for record in bad_control():
             publish_raw(settings, record.key, record.value)
-        replay = subprocess.Popen(
-            [sys.executable, "-c", "from jobs.cli import main; main()", "replay"]
-            + [str(options.file), "--mapping", str(settings.infra / "mappings" / "taobao.yaml")],
-            env=environment(settings),
-            stdout=sys.stderr,
-        )
+        replay = start_replay(settings, options.file)
         moments = sorted(draw.uniform(0.05, 0.9) for _ in range(KILLS))
         ends = Ends(settings)
         for number, moment in enumerate(moments, 1):
@@ -148,6 +143,17 @@ def prove(settings: Settings, options: argparse.Namespace) -> dict[str, Any]:
         "faults": ledger.faults,
         "seconds": round(time.monotonic() - began_s, 1),
     }
+
+
+def start_replay(settings: Settings, file: Path) -> subprocess.Popen[bytes]:
+    """``beckon replay`` at full speed."""
+    mapping = settings.infra / "mappings" / "taobao.yaml"
+    command = [sys.executable, "-c", "from jobs.cli import main; main()"]
+    return subprocess.Popen(
+        [*command, "replay", str(file), "--mapping", str(mapping)],
+        env=environment(settings),
+        stdout=sys.stderr,
+    )
 
 
 def send_bad(stream: Live, name: str) -> list[tuple[BadInput, Place | None]]:

@@ -7,7 +7,9 @@ from collections.abc import Iterator
 import pytest
 
 from jobs.settings import Settings
+from tests.live import TAOBAO, Live, live, shipped, shop_events
 from tests.servers import free_settings, running
+from tests.shop import SHOP_EVENTS, Shop, on_share, visit
 
 
 @pytest.fixture(scope="session")
@@ -16,3 +18,24 @@ def stores(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
     settings = free_settings(tmp_path_factory.mktemp("stores"))
     with running(settings, "redis", "hbase", "thrift"):
         yield settings
+
+
+@pytest.fixture(scope="session")
+def stream(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
+    """The whole product on real servers, with the shipped campaigns and one more."""
+    settings = free_settings(
+        tmp_path_factory.mktemp("stream"),
+        shards=16,
+        checkpoint_interval_ms=1_000,
+        task_manager_memory_mb=2_048,
+    )
+    with live(settings, [*shipped(settings), on_share()]) as found:
+        yield found
+
+
+@pytest.fixture(scope="session")
+def shop(stream: Live) -> Shop:
+    """Real events that the stream has taken in, with a ``kill -9`` of the TaskManager between."""
+    if not TAOBAO.is_file():
+        pytest.skip(f"there is no {TAOBAO}")
+    return visit(stream, shop_events(stream.settings, TAOBAO, limit=SHOP_EVENTS))

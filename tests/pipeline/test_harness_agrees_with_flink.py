@@ -1,0 +1,52 @@
+"""The JVM-free harness, on which most tests rest, does what the real cluster does."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import pytest
+
+from jobs.views import open_view
+from tests.harness import Harness
+from tests.live import Live, shipped
+from tests.shop import Shop, on_share
+
+pytestmark = [pytest.mark.flink, pytest.mark.stack]
+
+
+@pytest.fixture(scope="module")
+def harness(stream: Live, shop: Shop) -> Harness:
+    """The harness after the same events under the same campaigns."""
+    made = Harness([*shipped(stream.settings), on_share()])
+    made.send(*shop.events, *shop.closing, ingested_ms=int(time.time() * 1_000))
+    return made
+
+
+def decided(decisions: list[dict[str, Any]], shop: Shop) -> dict[str, dict[str, Any]]:
+    """Decision id → decision, without the moment at which Kafka took the trigger in."""
+    users = {event["user_id"] for event in shop.events}
+    return {
+        decision["decision_id"]: {**decision, "ingested_ms": 0}
+        for decision in decisions
+        if decision["user_id"] in users and decision["decided_at_ms"] < shop.closed_ms
+    }
+
+
+def test_both_make_the_same_decisions(stream: Live, shop: Shop, harness: Harness) -> None:
+    in_harness = decided(harness.outputs["beckon.decisions.v1"], shop)
+    in_flink = decided(stream.records("beckon.decisions.v1"), shop)
+
+    assert {each["trigger"] for each in in_harness.values()} == {"event", "absence"}
+    assert in_flink == in_harness
+
+
+def test_both_hold_the_same_profiles(stream: Live, shop: Shop, harness: Harness) -> None:
+    view = open_view(stream.settings, "redis")
+    users = sorted({event["user_id"] for event in shop.events})
+
+    for user in users[::7]:
+        shown = view.read(user)
+        assert shown is not None, user
+        assert shown.dimensions == harness.profile(user).dimensions(shown.event_ms), user
+    view.close()
