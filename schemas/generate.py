@@ -1,0 +1,53 @@
+"""``python -m schemas.generate``: write the JSON Schema of every contract to ``schemas/json/``."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+from schemas.audit import AuditRecord
+from schemas.campaign_file import CampaignFile, PolicyFile
+from schemas.control import ControlRecord
+from schemas.deadletter import DeadLetter
+from schemas.decision import Decision
+from schemas.event import BehaviorEvent
+from schemas.learning import Example, Reward
+from schemas.outcome import Outcome
+from schemas.profile import Profile
+
+CONTRACTS: Final[dict[str, Any]] = {
+    "audit": AuditRecord,
+    "behavior-event": BehaviorEvent,
+    "campaign-file": CampaignFile | PolicyFile,
+    "control": ControlRecord,
+    "dead-letter": DeadLetter,
+    "decision": Decision,
+    "example": Example,
+    "outcome": Outcome,
+    "profile": Profile,
+    "reward": Reward,
+}
+"""Name of each schema file → the contract that it describes."""
+
+FOLDER: Final = Path(__file__).parent / "json"
+DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
+
+
+def schema_of(name: str) -> str:
+    """The JSON Schema of a contract, as the text of its file."""
+    schema = {"$schema": DIALECT, "title": name, **msgspec.json.schema(CONTRACTS[name])}
+    return json.dumps(schema, indent=2, ensure_ascii=False) + "\n"
+
+
+def main() -> None:
+    """Write all files."""
+    FOLDER.mkdir(exist_ok=True)
+    for name in CONTRACTS:
+        (FOLDER / f"{name}.schema.json").write_text(schema_of(name), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

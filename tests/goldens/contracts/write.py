@@ -1,0 +1,120 @@
+"""``python -m tests.goldens.contracts.write``: a record of each contract, as this version sends it.
+
+A golden of a released version stays as it is for ever; a new version takes a new file.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Final
+
+from schemas.audit import Candidate, Outcomes
+from schemas.control import (
+    AbsenceTrigger,
+    Campaign,
+    CatalogueItem,
+    EventTrigger,
+    Golden,
+    Model,
+    Policy,
+    Posterior,
+)
+from schemas.deadletter import DeadLetter
+from schemas.decision import Decision, Offer
+from schemas.event import Attribution, BehaviorEvent, Consent, Device, Location, Traits
+from schemas.learning import Example, Reward
+from schemas.outcome import Outcome
+from schemas.profile import Profile
+from schemas.wire import encode
+
+FOLDER: Final = Path(__file__).parent
+TS: Final = 1_700_000_000_000
+
+RECORDS: Final[dict[str, Any]] = {
+    "behavior-event": BehaviorEvent(
+        event_id="e-1",
+        user_id="ann",
+        action="purchase",
+        ts="2023-11-14T22:13:20Z",
+        item_id="shoe-7",
+        item_category="shoes",
+        brand="Ace",
+        price=59.9,
+        quantity=2,
+        currency="EUR",
+        query="røde sko",
+        source="app",
+        location=Location(59.9, 10.7, 20.0, "Oslo", "Oslo"),
+        device=Device("phone", "android", "4.2"),
+        attribution=Attribution("spring", "d-1", "push"),
+        consent=Consent(marketing=True, sms=False),
+        traits=Traits(gender="f", birth_year=1990, phone="13812345678", zone="Europe/Oslo"),
+    ),
+    "outcome": Outcome("o-1", "ann", "converted", TS, 1, "d-1", "spring", "push", 119.8),
+    "decision": Decision(
+        decision_id="d-1",
+        status="send",
+        user_id="ann",
+        campaign_id="spring",
+        campaign_version=3,
+        trigger="event",
+        trigger_event_id="e-1",
+        channel="push",
+        propensity=0.75,
+        score=0.0625,
+        decided_at_ms=TS,
+        ingested_ms=TS + 5,
+        expires_at_ms=TS + 3_600_000,
+        model_version="m-4",
+        feature_hash="f00d",
+        policy_version=2,
+        posterior_version=17,
+        offer=Offer("coupon", 0.125, 3),
+        reason="third view of shoes",
+        item_id="shoe-7",
+        item_category="shoes",
+        feature_age_ms=40,
+        degraded=("no_model",),
+    ),
+    "campaign-event": Campaign(
+        "spring",
+        3,
+        "Spring sale",
+        EventTrigger(("view",), 3, 3_600_000, "category"),
+        ("push", "email"),
+        offer=Offer("coupon", 0.125, 3),
+        holdout_ratio=0.05,
+        updated_ms=TS,
+    ),
+    "campaign-absence": Campaign(
+        "left", 1, "Left", AbsenceTrigger(("cart",), ("purchase",), 1_800_000), ("sms",), "paused"
+    ),
+    "model": Model(
+        "ctr", "m-4", "AAEC", "0" * 64, "f00d", Golden([[0.0, 1.0]], [0.5]), 0.875, 1_000, TS
+    ),
+    "policy": Policy(version=2, default_zone="Asia/Shanghai", updated_ms=TS),
+    "posterior": Posterior("spring", "push", 3.5, 40.0, 17, TS),
+    "item": CatalogueItem("shoe-7", "shoes", "Ace", 59.9, 0.25, 12, TS),
+    "profile": Profile("ann", TS, 12, 9, "QktDAQ=="),
+    "example": Example(
+        "d-1", "ann", "spring", "push", [0.5, 1.0], "f00d", 0.0625, 0.75, "m-4", TS, True
+    ),
+    "reward": Reward("d-1", "ann", "spring", "push", "converted", 0.0, TS, 119.8),
+    "dead-letter": DeadLetter(
+        "broken_json", "not UTF-8", "beckon.events.v1", 3, 41, "0" * 64, 9, "//8=", TS
+    ),
+    "audit-outcomes": Outcomes("a7", ["beckon.events.v1"], [(0, 3, 41, "dead", "broken_json")]),
+    "audit-candidate": Candidate(
+        "d-1", "ann", "spring", 3, "e-1", TS, "suppressed", "consent", 0.0625, "m-4", 2
+    ),
+}
+
+
+def path_of(name: str) -> Path:
+    """Where the golden of a record lies."""
+    return FOLDER / f"{name}.v1.json"
+
+
+if __name__ == "__main__":
+    for name, record in RECORDS.items():
+        path_of(name).write_bytes(encode(record) + b"\n")
