@@ -4,12 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import hypothesis
 import pytest
 
 from jobs.settings import Settings
 from tests.live import TAOBAO, Live, live, shipped, shop_events
 from tests.servers import free_settings, running
 from tests.shop import SHOP_EVENTS, Shop, on_share, visit
+
+# How long an example takes says more about the machine than about the code.
+hypothesis.settings.register_profile(
+    "beckon", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("beckon")
 
 
 @pytest.fixture(scope="session")
