@@ -16,7 +16,10 @@ from typer.core import TyperCommand, TyperGroup
 from schemas.errors import UserMistake
 
 COMMANDS: Final[dict[str, tuple[str, str]]] = {
-    "demo": ("jobs.demo.command:demo", "Bring everything up, run a simulated market, report, stop."),
+    "demo": (
+        "jobs.demo.command:demo",
+        "Everything live: servers, stream, simulated market, report.",
+    ),
     "stack": ("jobs.stack.commands:app", "Kafka, Redis, HBase and Flink on this machine."),
     "run": ("jobs.run:run", "Submit the stream to Flink."),
     "stop": ("jobs.run:stop", "Stop the stream with a savepoint."),
