@@ -65,7 +65,7 @@ def summary(drained: Sequence[Drained], measured: Sequence[Measured]) -> dict[st
         kind = "" if leg.load.shape == "constant" else f"{leg.load.shape}_"
         if leg.load.pause:
             figures["selftest.p99_ms"] = _finite(leg.answers.latencies.percentile_ms(99))
-            figures["selftest.shows_the_pause"] = pause_shows(leg)
+            figures["selftest.shows_the_pause"] = pause_shows(leg, measured)
             continue
         void += [f"{leg.contender} at {leg.load.rate}/s: {reason}" for reason in leg.void]
         values = leg.answers.latencies.figures()
@@ -75,13 +75,22 @@ def summary(drained: Sequence[Drained], measured: Sequence[Measured]) -> dict[st
     return {"figures": figures, "intervals": intervals, "void": void}
 
 
-def pause_shows(run: Measured) -> bool:
+def pause_shows(paused: Measured, others: Sequence[Measured]) -> bool | None:
     """Whether the 500 ms for which the contender was stopped are in p99.
 
     Events of the pause wait up to all of it, and are several per cent of those counted, so p99
-    lies in the upper half of it; and not there without a pause, unless the run was void anyway.
+    lies in the upper half of it. None, which proves nothing: the run was void, or there was no
+    good one of that rate without a pause, whose p99 lies below.
     """
-    return run.answers.latencies.percentile_ms(99) >= PAUSE_MS / 2
+    calm = [
+        run.answers.latencies.percentile_ms(99)
+        for run in others
+        if not (run.load.pause or run.void)
+        and (run.contender, run.load.rate) == (paused.contender, paused.load.rate)
+    ]
+    if paused.void or not calm or min(calm) >= PAUSE_MS / 2:
+        return None
+    return paused.answers.latencies.percentile_ms(99) >= PAUSE_MS / 2
 
 
 def document(

@@ -7,6 +7,7 @@ contender in shuffled rounds, writes JSON with machine facts, and puts a table i
 from __future__ import annotations
 
 import argparse
+import os
 import random
 import shutil
 import socket
@@ -39,6 +40,7 @@ SETTLED_MS: Final = 600_000
 TUTORIAL_BUNDLE_MS: Final = 5
 """Its default of a second would be all that one sees in its latency."""
 
+_PEER_S: Final = 60
 _FIRST_PORT: Final = 20_000
 _LAST_PORT: Final = 32_000
 
@@ -84,6 +86,7 @@ QUICK: Final = Size(
     peers=(),
     peers_known=0,
 )
+BUSY: Final = 0.5
 CAMPAIGNS: Final = 10
 """In force during the latency runs; the backlog is drained with the shipped ones."""
 
@@ -112,8 +115,12 @@ class Bench:
                 PlainLoop(self._settings),
                 Tutorial(self._settings, self._stack, TUTORIAL_BUNDLE_MS),
             ):
-                if self._size.peers and self._left_s() > 60:
-                    self._latency(contender, self._size.peers, self._size.peers_known)
+                if not self._size.peers:
+                    continue
+                if self._left_s() < _PEER_S:
+                    self._trouble(f"no time for the latency of {contender.name}")
+                    continue
+                self._latency(contender, self._size.peers, self._size.peers_known)
         finally:
             self._say("the stack stops")
             self._stack.wipe()
@@ -189,7 +196,8 @@ class Bench:
         return self._size.minutes * 60 - (time.monotonic() - self._began)
 
     def _say(self, what: str) -> None:
-        self._console.print(f"[dim]{time.monotonic() - self._began:5.0f} s[/dim]  {what}")
+        passed = f"[dim]{time.monotonic() - self._began:5.0f} s[/dim]"
+        self._console.print(f"{passed}  {what}", soft_wrap=True)
 
     def _trouble(self, what: str) -> None:
         self.troubles.append(what)
@@ -241,6 +249,8 @@ def main() -> None:
     parser.add_argument("--no-readme", action="store_true", help="leave the README as it is")
     asked = parser.parse_args()
     machine = facts()
+    if (load := os.getloadavg()[0]) > BUSY:
+        print(f"the machine is busy already (load {load:.1f}): expect void runs")
     folder = Path(tempfile.mkdtemp(prefix="beckon-bench-"))
     bench = Bench(QUICK if asked.quick else FULL, folder, Console())
     try:
@@ -251,12 +261,15 @@ def main() -> None:
     result = report.document(machine, bench.settings(command), bench.drained, bench.measured)
     path = report.write(result, datetime.now(UTC).strftime("%Y-%m-%dT%H%MZ"))
     new = report.table(result)
-    readme = report.ROOT / "README.md"
-    if not asked.no_readme:
-        readme.write_text(report.rewrite_readme(readme.read_text(), new))
     print(f"\n{new}\n\n{path}")
-    for reason in (*result["void"], *bench.troubles):
+    troubles = [*result["void"], *bench.troubles]
+    for reason in troubles:
         print(f"void or missing: {reason}")
+    readme = report.ROOT / "README.md"
+    if troubles:
+        print("the README keeps its table: not every run was good")
+    elif not asked.no_readme:
+        readme.write_text(report.rewrite_readme(readme.read_text(), new))
 
 
 if __name__ == "__main__":

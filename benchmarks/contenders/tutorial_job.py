@@ -50,7 +50,7 @@ class MapStore:
                 self._state.put(key, value)
 
 
-class DecideOne(KeyedProcessFunction):
+class DecideOne(KeyedProcessFunction):  # type: ignore[misc]
     """One event in, its outputs out."""
 
     def __init__(self, control: tuple[tuple[str, bytes], ...]) -> None:
@@ -112,7 +112,7 @@ def main() -> None:
         lambda event: shard_of(json.loads(event[0])["user_id"], shards), Types.STRING()
     ).process(DecideOne(control), layout.OUTPUTS)
     ends = kafka_ends(settings)
-    layout.write_outputs(tables, [decided], ends.outputs, ends.sink)
+    layout.write_outputs(tables, {NAME: decided}, ends.outputs, ends.sink)
     graph = environment._generate_stream_graph(clear_transformations=True, job_name=NAME)
     client = environment._j_stream_execution_environment.executeAsync(graph)
     print(ANSWER + client.getJobID().toString(), flush=True)

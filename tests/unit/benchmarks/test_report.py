@@ -61,9 +61,17 @@ def test_the_interval_of_a_ratio_holds_its_mean_and_shrinks_to_it() -> None:
     assert shaky["interval"][0] < shaky["value"] == 2.0 < shaky["interval"][1]
 
 
-def test_a_pause_that_does_not_show_fails_the_self_test() -> None:
-    result = summary([], [_measured(Load(3_000, 9, 2, pause=True), 8)])
-    assert result["figures"]["selftest.shows_the_pause"] is False
+@pytest.mark.parametrize(
+    ("calm_ms", "paused_ms", "void", "verdict"),
+    [(8, 400, [], True), (8, 9, [], False), (300, 400, [], None), (8, 400, ["lagged"], None)],
+)
+def test_a_pause_must_show_where_it_can(
+    calm_ms: float, paused_ms: float, void: list[str], verdict: bool | None
+) -> None:
+    calm = _measured(Load(3_000, 10, 2), calm_ms)
+    paused = _measured(Load(3_000, 9, 2, pause=True), paused_ms, void)
+    assert summary([], [calm, paused])["figures"]["selftest.shows_the_pause"] is verdict
+    assert summary([], [paused])["figures"]["selftest.shows_the_pause"] is None
 
 
 def test_the_readme_is_changed_between_the_markers_only() -> None:
