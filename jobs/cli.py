@@ -18,7 +18,7 @@ from schemas.errors import UserMistake
 COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "demo": (
         "jobs.demo.command:demo",
-        "Everything live: servers, stream, simulated market, report.",
+        "The whole product, live: a simulated market and a report.",
     ),
     "stack": ("jobs.stack.commands:app", "Kafka, Redis, HBase and Flink on this machine."),
     "run": ("jobs.run:run", "Submit the stream to Flink."),
