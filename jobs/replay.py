@@ -255,7 +255,7 @@ def _id_prefix(path: Path) -> str:
     return hashlib.sha256(path.name.removesuffix(".gz").encode()).hexdigest()[:16]
 
 
-class _Kafka:
+class KafkaEvents:
     """Publishes events; what the broker refused for good is counted."""
 
     def __init__(self, settings: Settings) -> None:
@@ -273,6 +273,7 @@ class _Kafka:
         )
 
     def __call__(self, event: BehaviorEvent, value: bytes) -> None:
+        """Hand an event to the producer; waits while its queue is full."""
         while True:
             try:
                 self._producer.produce(EVENTS, value, event.user_id)
@@ -305,7 +306,7 @@ class _Kafka:
 class _Ticker:
     """A line on the standard error each second: overwritten on a terminal, appended elsewhere."""
 
-    def __init__(self, kafka: _Kafka | None) -> None:
+    def __init__(self, kafka: KafkaEvents | None) -> None:
         self._kafka = kafka
         self._began = self._told = time.monotonic()
         self._terminal = sys.stderr.isatty()
@@ -344,7 +345,7 @@ def replay(
     for path in files:
         if not path.is_file():
             raise UserMistake(f"there is no file {path}")
-    kafka = None if dry_run else _Kafka(Settings())
+    kafka = None if dry_run else KafkaEvents(Settings())
     report = Report()
     ticker = _Ticker(kafka)
     interrupted = False
