@@ -19,7 +19,9 @@ pytestmark = [pytest.mark.flink, pytest.mark.stack]
 def harness(stream: Live, shop: Shop) -> Harness:
     """The harness after the same events under the same campaigns."""
     made = Harness([*shipped(stream.settings), on_share()])
-    made.send(*shop.events, *shop.closing, ingested_ms=int(time.time() * 1_000))
+    now_ms = int(time.time() * 1_000)
+    made.send(*shop.events, *shop.closing, ingested_ms=now_ms)
+    made.tick(now_ms)  # as Flink's timers do: waits that began in a shard's last batch
     return made
 
 
