@@ -8,7 +8,7 @@
                                            │                                        │
                                            ▼                                        ▼
          decisions, profiles, dead-letters, examples, audit, rewards     posteriors on control
-         └──────────────────── one sink, routed by topic (JVM) ────────────────────┘
+         └───────────────────── sinks, routed by topic (JVM) ──────────────────────┘
 
 `operators.layout` has how batches cross into Python, `operators.shard` what happens to them.
 """
@@ -83,8 +83,10 @@ def define_pipeline(
         .uid(names.LEARN)
         .name(names.LEARN)
     )
-    layout.write_outputs(tables, [decided, learned], ends.outputs, ends.sink)
-    layout.name_sink(environment)
+    layout.write_outputs(
+        tables, {names.DECIDE: decided, names.LEARN: learned}, ends.outputs, ends.sink
+    )
+    layout.name_sinks(environment)
 
 
 def kafka_ends(settings: Settings) -> Endpoints:

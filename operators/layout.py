@@ -44,18 +44,21 @@ OUTPUTS: Final[TypeInformation] = Types.ROW([STRINGS, STRINGS])
 CONTROL: Final[TypeInformation] = Types.ROW([Types.STRING(), Types.STRING(), Types.LONG()])
 """(key, value or None for a tombstone, offset)."""
 
+_TRANSACTIONS: Final = "sink.transactional-id-prefix"
 _RAW: Final = "'value.format' = 'raw', 'value.raw.charset' = 'ISO-8859-1'"
 
-# Taking the customer out of a flat head of an object costs a fifth of parsing all of it. The
-# pattern is strict: `user_id` at the top level, once in the text, plain ASCII; anything else is
+# Taking the customer out of a flat head of an object costs a fraction of parsing all of it. The
+# quick way is strict: `user_id` once in the text, at the top level, plain ASCII; anything else is
 # parsed. Every repetition is possessive or bounded, so a hostile payload costs no more than its
 # length.
 HEAD: Final = (
     r'(?s)^\s*+\{(?:\s*+"[^"\\]*+"\s*+:\s*+(?:"[^"\\]*+"|[-+.0-9eE]++|true|false|null)\s*+,){0,8}?'
-    r'\s*+"user_id"\s*+:\s*+"([!#-\[\]-~]++)"(?!.*"user_id")'
+    r'\s*+"user_id"\s*+:\s*+"([!#-\[\]-~]++)"'
 )
+_NAME: Final = '"user_id"'
+_ONCE: Final = f"LOCATE('{_NAME}', v, LOCATE('{_NAME}', v) + {len(_NAME)}) = 0"
 _CUSTOMER: Final = (
-    f"CASE WHEN REGEXP(v, '{HEAD}') THEN REGEXP_EXTRACT(v, '{HEAD}', 1) "
+    f"CASE WHEN {_ONCE} AND REGEXP(v, '{HEAD}') THEN REGEXP_EXTRACT(v, '{HEAD}', 1) "
     "ELSE COALESCE(JSON_VALUE(v, '$.user_id'), '-') END"
 )
 """Records without a customer (not JSON, no ``user_id``) share the shard of ``-``."""
@@ -147,29 +150,34 @@ def read_rewards(tables: StreamTableEnvironment, decided: DataStream) -> str:
 
 def write_outputs(
     tables: StreamTableEnvironment,
-    streams: Sequence[DataStream],
+    streams: Mapping[str, DataStream],
     topics: Sequence[str],
     kafka: Mapping[str, str],
 ) -> None:
-    """Send every output of the streams of `OUTPUTS` to the topic it names."""
-    tables.execute_sql(f"""
-        CREATE TEMPORARY TABLE outputs (
-            k STRING, v STRING, topic_name STRING NOT NULL METADATA FROM 'topic'
-        ) WITH (
-            {_options(topics, kafka)}, {_RAW},
-            'key.format' = 'raw', 'key.fields' = 'k', 'value.fields-include' = 'EXCEPT_KEY'
-        )""")
-    union, *others = streams
-    if others:
-        union = union.union(*others)
-    tables.create_temporary_view("emitted", tables.from_data_stream(union))
-    us = SEPARATOR
-    query = tables.sql_query(f"""
-        SELECT SPLIT_INDEX(o, '{us}', 1), NULLIF(SPLIT_INDEX(o, '{us}', 2), ''),
-            SPLIT_INDEX(o, '{us}', 0)
-        FROM emitted CROSS JOIN UNNEST(f0) AS u(o)""")
+    """Send every output of each stream of `OUTPUTS` to the topic it names.
+
+    Each stream, named by its key, has a sink of its own: chained to it, strings stay strings,
+    where one sink for all would have them coded and copied on the way.
+    """
     statements = tables.create_statement_set()
-    statements.add_insert("outputs", query)
+    us = SEPARATOR
+    for name, stream in streams.items():
+        options = dict(kafka)
+        if _TRANSACTIONS in options:
+            options[_TRANSACTIONS] += f"-{name}"
+        tables.execute_sql(f"""
+            CREATE TEMPORARY TABLE {name}_outputs (
+                k STRING, v STRING, topic_name STRING NOT NULL METADATA FROM 'topic'
+            ) WITH (
+                {_options(topics, options)}, {_RAW},
+                'key.format' = 'raw', 'key.fields' = 'k', 'value.fields-include' = 'EXCEPT_KEY'
+            )""")
+        tables.create_temporary_view(f"{name}_emitted", tables.from_data_stream(stream))
+        query = tables.sql_query(f"""
+            SELECT SPLIT_INDEX(o, '{us}', 1), NULLIF(SPLIT_INDEX(o, '{us}', 2), ''),
+                SPLIT_INDEX(o, '{us}', 0)
+            FROM {name}_emitted CROSS JOIN UNNEST(f0) AS u(o)""")
+        statements.add_insert(f"{name}_outputs", query)
     statements.attach_as_datastream()
 
 
@@ -213,11 +221,12 @@ def python_operators(graph: Any) -> list[str]:
     return [name for name in operators if ".python." in name]
 
 
-def name_sink(environment: StreamExecutionEnvironment) -> None:
-    """Give the sink its uid; the planner leaves that to the order of operators."""
-    for step in get_field_value(environment._j_stream_execution_environment, "transformations"):
+def name_sinks(environment: StreamExecutionEnvironment) -> None:
+    """Give the sinks their uids; the planner leaves them to the order of operators."""
+    steps = get_field_value(environment._j_stream_execution_environment, "transformations")
+    for step in steps:
         if step.getClass().getSimpleName() == "SinkTransformation":
-            step.setUid(names.OUTPUTS)
+            step.setUid(f"{step.getName().partition('_outputs[')[0]}-{names.SINK}")
 
 
 def attempt_number(context: RuntimeContext) -> int:

@@ -16,11 +16,11 @@ CONTROL: Final = "control"
 DECIDE: Final = "decide"
 REWARDS: Final = "rewards"
 LEARN: Final = "learn"
-OUTPUTS: Final = "outputs"
 
 # Suffixes for the steps of a stream that the planner builds and that keep state.
 SOURCE: Final = "source"
 BATCH: Final = "batch"
+SINK: Final = "sink"
 
 # State.
 CUSTOMERS: Final = "customers-v1"
