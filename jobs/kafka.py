@@ -25,6 +25,8 @@ Place = tuple[str, int]
 """Topic and partition."""
 
 _PATIENCE_S: Final = 10.0
+_QUIET: Final[dict[str, Any]] = {"log_level": 2}
+"""For clients whose failures we raise: librdkafka would print each of them as well."""
 _LEADERLESS: Final = (KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.LEADER_NOT_AVAILABLE)
 
 
@@ -60,7 +62,7 @@ def consumer(settings: Settings, group: str, **overrides: Any) -> Consumer:
 
 def ensure_topics(settings: Settings) -> list[str]:
     """Create those of `schemas.topics.TOPICS` that are missing; returns their names."""
-    admin = AdminClient({"bootstrap.servers": settings.bootstrap})
+    admin = AdminClient({"bootstrap.servers": settings.bootstrap, **_QUIET})
     present = _metadata(admin, settings).topics
     missing = [topic for topic in TOPICS if topic.name not in present]
     if not missing:
@@ -95,7 +97,7 @@ def place_of(message: Message) -> Place:
 
 def watermarks(settings: Settings, topics: Sequence[str]) -> dict[Place, tuple[int, int]]:
     """First kept offset and the one after the newest, of each partition of the topics."""
-    reader = consumer(settings, "beckon-reader")
+    reader = consumer(settings, "beckon-reader", **_QUIET)
     try:
         return _watermarks(reader, settings, topics)
     finally:
@@ -109,7 +111,7 @@ def read_to_end(
 
     ``since`` leaves out the partitions that it does not name, and what is older than its offsets.
     """
-    reader = consumer(settings, "beckon-reader", **{"enable.partition.eof": True})
+    reader = consumer(settings, "beckon-reader", **{"enable.partition.eof": True}, **_QUIET)
     try:
         marks = _watermarks(reader, settings, topics)
         starts = {place: low for place, (low, _) in marks.items()} if since is None else since

@@ -350,7 +350,7 @@ def ledger(
         time.sleep(_PAUSE_S)
         found = read_ledger(settings)
     if as_json:
-        typer.echo(json.dumps(found.as_json(), indent=2))
+        typer.echo(json.dumps(found.as_json()))
     else:
         for line in found.lines():
             typer.echo(line)
