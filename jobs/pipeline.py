@@ -26,6 +26,7 @@ from operators import layout, names
 from operators.decide import CONTROL_LOG, Decide, DecideConfig
 from operators.learn import Learn, LearnConfig
 from operators.sealing import Sealing
+from operators.shard import DeciderConfig
 from schemas import topics
 from schemas.control import Policy, Posterior
 from schemas.errors import InvalidRecord
@@ -124,7 +125,12 @@ def pipeline_config(
     snapshot = tuple(control)
     window_ms = max(_MINUTE_MS, 6 * settings.checkpoint_interval_ms)
     return PipelineConfig(
-        DecideConfig(run, snapshot, Sealing(settings.bootstrap, window_ms, at_start=not clean)),
+        DecideConfig(
+            run,
+            snapshot,
+            Sealing(settings.bootstrap, window_ms, at_start=not clean),
+            DeciderConfig(shards=settings.shards),
+        ),
         _arms(snapshot),
         settings.shards,
         settings.batch_window_ms,

@@ -67,9 +67,16 @@ class MemoryStore(dict[str, bytes]):
 
 
 class DeciderConfig(NamedTuple):
-    """Bounds of one subtask: how many decoded customers it keeps at hand."""
+    """Bounds of one subtask.
+
+    Attributes:
+        cached_customers: how many decoded customers it keeps at hand.
+        shards: 16 or 256: whoever cut the batches read the customer from the raw payload, so it is
+            checked that they read the same as we do; None where the batches are our own.
+    """
 
     cached_customers: int = 20_000
+    shards: int | None = None
 
 
 class _Shard(NamedTuple):
@@ -105,7 +112,8 @@ class Decider:
         self.world.sealed = {decision.decision_id: decision for decision in sealed}
         self.counters: Counter[str] = Counter()
         self._limit = config.cached_customers
-        self._customers: OrderedDict[str, Customer] = OrderedDict()
+        self._all_shards = config.shards
+        self._customers: OrderedDict[tuple[str, str], Customer] = OrderedDict()
         self._shards: dict[str, _Shard] = {}
         for key, value in control:
             self.on_control(key, value)
@@ -144,15 +152,23 @@ class Decider:
             )
         return found
 
-    def customer(self, user_id: str, store: ShardStore) -> Customer:
-        """A customer, from the cache, the store, or new."""
-        cache = self._customers
-        customer = cache.get(user_id)
+    def customer(self, shard: str, user_id: str, store: ShardStore) -> Customer:
+        """A customer, from the cache, the store, or new.
+
+        Raises:
+            InvalidRecord: this is not the customer's shard, where their state is.
+        """
+        cache, key = self._customers, (shard, user_id)
+        customer = cache.get(key)
         if customer is not None:
-            cache.move_to_end(user_id)
+            cache.move_to_end(key)
             return customer
+        if self._all_shards is not None and shard_of(user_id, self._all_shards) != shard:
+            raise InvalidRecord(
+                "wrong_type", f"user_id {user_id!r} stands twice in the payload, or is escaped"
+            )
         data = store.get(user_id)
-        customer = cache[user_id] = Customer() if data is None else Customer.decode(data)
+        customer = cache[key] = Customer() if data is None else Customer.decode(data)
         if len(cache) > self._limit:
             cache.popitem(last=False)
         return customer
@@ -229,7 +245,7 @@ class _Batch:
         found = self.touched.get(user_id)
         if found is not None:
             return found[0]
-        customer = self.decider.customer(user_id, self.store)
+        customer = self.decider.customer(self.name, user_id, self.store)
         customer.settle(now_ms, self.lateness_ms)
         self.touched[user_id] = (customer, customer.book.revision)
         return customer

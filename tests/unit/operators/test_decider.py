@@ -8,9 +8,11 @@ from typing import Any
 import msgspec
 import pytest
 
+from operators.shard import SEPARATOR, Decider, DeciderConfig, MemoryStore, shard_of
 from schemas import topics
 from schemas.decision import Decision
 from schemas.event import MAX_EVENT_BYTES
+from schemas.wire import encode
 from tests.builders import HOUR, MINUTE, abandonment, on_cart, policy, viewed_again
 from tests.harness import NOON_MS, Harness, consenting, event
 
@@ -205,3 +207,16 @@ def test_how_records_fall_into_batches_changes_no_decision(batch: int) -> None:
     assert decisions(reference)
     assert {d["campaign_id"] for d in reference.outputs[topics.DECISIONS]} >= {"cart-abandonment"}
     assert decisions(other) == decisions(reference)
+
+
+def test_a_customer_whose_id_was_read_otherwise_when_the_batch_was_cut_is_refused() -> None:
+    decider = Decider(DeciderConfig(shards=256))
+    for shard, raw in {
+        shard_of("ann", 256): encode(event("ann")),
+        shard_of("bob", 256): b'{"user_id":"bob","user\\u005fid":"ann","event_id":"e",'
+        b'"action":"view","ts":1700000000000}',
+    }.items():
+        record = SEPARATOR.join((topics.EVENTS, "0", "0", str(NOON_MS), raw.decode()))
+        outputs = decider.on_batch(shard, MemoryStore(), [record])
+        dead = any(output.startswith(topics.DEAD_LETTERS) for output in outputs)
+        assert dead is (shard != shard_of("ann", 256))
