@@ -137,9 +137,11 @@ class Decide(Shipped, KeyedBroadcastProcessFunction):
         self._log = log
         self._decider = Decider(self._config.core, log, self._sealed)
         self._sealed = ()
-        # What lives as long as the task is not looked through at each collection.
+        # What lives as long as the task is not looked through at each collection; what comes and
+        # goes is a cache of customers, which the default thresholds scan a hundred times a second.
         gc.collect()
         gc.freeze()
+        gc.set_threshold(20_000, 20, 50)
         return self._decider
 
     def _flush(self) -> None:
