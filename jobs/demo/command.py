@@ -193,8 +193,7 @@ def closing_ledger(settings: Settings) -> dict[str, Any]:
     while True:
         ledger = read_ledger(settings)
         if ledger.balanced or time.monotonic() > deadline_s:
-            found: dict[str, Any] = json.loads(json.dumps(ledger.as_json()))
-            return found
+            return ledger.as_json()
         time.sleep(0.5)
 
 
