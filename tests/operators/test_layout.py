@@ -5,7 +5,6 @@ from __future__ import annotations
 import inspect
 import json
 import os
-import re
 import subprocess
 import sys
 import textwrap
@@ -13,8 +12,6 @@ import warnings
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from jobs.settings import Settings
 from jobs.submit import client_environment
@@ -100,35 +97,3 @@ def test_the_names_we_call_exist_where_we_call_them() -> None:
     operations = (worker / "embedded" / "operations.py").read_text()
     assert "process_element(value[1], read_only_broadcast_ctx)" in operations
     assert "yield from on_timer(timestamp, timer_context)" in operations
-
-
-JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.text(max_size=5),
-    lambda inner: (
-        st.lists(inner, max_size=3)
-        | st.dictionaries(st.sampled_from(["user_id", "a", 'b"c', "d\\"]), inner, max_size=4)
-    ),
-    max_leaves=12,
-)
-
-
-@given(
-    st.lists(st.tuples(st.sampled_from(["user_id", "a", 'b"', "user_id\\"]), JSON), max_size=5),
-    st.booleans(),
-)
-def test_the_quick_way_to_the_customer_never_disagrees_with_a_parser(
-    fields: list[tuple[str, object]], escaped: bool
-) -> None:
-    pairs = (f"{json.dumps(k)}: {json.dumps(v, ensure_ascii=escaped)}" for k, v in fields)
-    text = "{" + ", ".join(pairs) + "}"
-
-    found = re.search(layout.HEAD, text)
-
-    if found is not None and text.count('"user_id"') == 1:
-        assert json.loads(text)["user_id"] == found[1]
-
-
-def test_an_ordinary_event_goes_the_quick_way() -> None:
-    text = '{"event_id": "e1", "price": 1.5, "ok": true, "user_id":"u-1", "tags": {"a": []}}'
-
-    assert re.search(layout.HEAD, text)[1] == "u-1"  # type: ignore[index]
