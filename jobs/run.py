@@ -52,7 +52,7 @@ def start_stream(settings: Settings, *, fresh: bool = False, origin: str | None 
         Submission(
             settings,
             run=uuid.uuid4().hex,
-            control=() if CONTROL in created else control_snapshot(settings),
+            control=() if CONTROL in created else tuple(kafka.control_snapshot(settings)),
             bundle=bundle,
             restore=None if point is None else point.path,
             clean=point is None or point.clean,
@@ -73,17 +73,6 @@ def stop_stream(settings: Settings) -> str | None:
     savepoint = cluster.stop(job, _PATIENCE_S)
     restore.note_savepoint(settings, job, savepoint)
     return savepoint
-
-
-def control_snapshot(settings: Settings) -> tuple[tuple[str, bytes], ...]:
-    """The newest value of each key of the control topic."""
-    newest: dict[str, bytes] = {}
-    for message in kafka.read_to_end(settings, [CONTROL]):
-        key, value = (message.key() or b"").decode(errors="replace"), message.value()
-        newest.pop(key, None)
-        if value is not None:
-            newest[key] = value
-    return tuple(newest.items())
 
 
 def run(
