@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from math import isfinite
-from typing import Final
 
 from xxhash import xxh3_64_intdigest, xxh3_128_hexdigest
 
@@ -21,10 +20,6 @@ from scoring.model import PRIOR_VERSION
 from scoring.world import World
 from state.book import EXPOSURES_LIMIT, Exposure
 from state.customer import Customer
-
-AUDITED_SHARE: Final = 16
-"""Candidates that were refused are audited in full for one customer in so many, by hash; the
-ends of all inputs are counted exactly."""
 
 
 def decision_id(user_id: str, campaign_id: str, event_id: str) -> str:
@@ -172,7 +167,7 @@ def _audit_refusal(
     emits: list[Emit],
 ) -> None:
     user = candidate.user_id
-    if xxh3_64_intdigest(user.encode()) % AUDITED_SHARE:
+    if xxh3_64_intdigest(user.encode()) % world.audited_share:
         return
     record = CandidateAudit(
         decision_id=name,

@@ -21,6 +21,10 @@ from scoring.campaigns.base import CampaignKind
 from scoring.model import LogisticModel, prior_model, verify
 from scoring.policies import POLICIES
 
+AUDITED_SHARE: Final = 16
+"""Refused candidates are audited in full for one customer in so many, by hash; the ends of all
+inputs are counted exactly."""
+
 _MEMO_LIMIT: Final = 1_024
 
 
@@ -29,6 +33,7 @@ class World:
 
     ``sealed`` holds decisions that a run before this one had already published after the state we
     resumed from was saved: they are made again as they were, whatever has been learned since.
+    ``audited_share`` is 1 where every refusal must be told, as in a preview.
     """
 
     def __init__(self) -> None:
@@ -39,6 +44,7 @@ class World:
         self.posteriors: dict[tuple[str, str], Posterior] = {}
         self.catalogue: dict[str, CatalogueItem] = {}
         self.sealed: dict[str, Decision] = {}
+        self.audited_share = AUDITED_SHARE
         self._updated: dict[str, int] = {}
         self._listeners: dict[str, tuple[CampaignKind, ...]] = {}
 
