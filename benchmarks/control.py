@@ -7,7 +7,7 @@ from typing import Final
 
 import numpy as np
 
-from jobs.campaigns import read_files
+from jobs.campaigns.files import read_files
 from schemas.control import (
     AbsenceTrigger,
     Campaign,

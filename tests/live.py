@@ -16,7 +16,7 @@ from confluent_kafka import TopicPartition
 from rich.console import Console
 
 from jobs import kafka
-from jobs.campaigns import read_files
+from jobs.campaigns.files import read_files
 from jobs.cluster import Cluster
 from jobs.demo.command import projector, publish, servers
 from jobs.mapping import read_mapping

@@ -19,7 +19,7 @@ from msgspec.structs import replace
 from rich.console import Console
 from rich.live import Live
 
-from jobs.campaigns import read_files
+from jobs.campaigns.files import read_files
 from jobs.demo import report, screen
 from jobs.demo.history import first_model
 from jobs.demo.watch import Watch

@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from jobs import campaigns
-from jobs.campaigns import plan, publish, read_files
-from jobs.campaigns import running as in_force
+from jobs.campaigns import commands as campaigns
+from jobs.campaigns.changes import plan, publish
+from jobs.campaigns.changes import running as in_force
+from jobs.campaigns.files import read_files
 from jobs.kafka import control_snapshot, ensure_topics, producer, read_to_end
 from jobs.ledger import read_ledger
 from jobs.mapping import read_mapping

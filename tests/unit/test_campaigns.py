@@ -6,8 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from jobs import campaigns
-from jobs.campaigns import Checked, plan, read_file, read_files
+from jobs.campaigns import commands as campaigns
+from jobs.campaigns.changes import plan
+from jobs.campaigns.files import Checked, read_file, read_files
 from schemas.campaign_file import duration_ms, ratio
 from schemas.control import AbsenceTrigger, Campaign, EventTrigger, Policy, control_key
 from schemas.decision import Offer
