@@ -13,10 +13,18 @@ from msgspec import Meta, Struct, field
 from schemas.decision import Offer, Ratio
 from schemas.event import SCHEMA_VERSION, Money
 from schemas.outcome import Channel
+from schemas.pricing import LearnedResponse, Pricing
 
 Slug = Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9-]{0,63}$", description="lower-case slug")]
 ActionName = Annotated[str, Meta(pattern=r"^([a-z][a-z0-9_]{0,31}|\*)$", description="* is any")]
 Milliseconds = Annotated[int, Meta(ge=1, le=366 * 86_400_000)]
+Condition = Annotated[
+    str,
+    Meta(
+        max_length=4_000,
+        description="a condition such as `price >= 100 and brand in [Ace, Bolt]`; empty for any",
+    ),
+]
 
 
 class EventTrigger(Struct, frozen=True, tag_field="kind", tag="event"):
@@ -46,7 +54,12 @@ Trigger = EventTrigger | AbsenceTrigger
 
 
 class Campaign(Struct, frozen=True, tag_field="kind", tag="campaign"):
-    """A standing order: when to speak, through what, with which offer, how often."""
+    """A standing order: when to speak, to whom, through what, with which offer, how often.
+
+    ``audience`` is a condition over the customer's profile, ``when`` one over the event that sets
+    the campaign off; `scoring.conditions` says how they read. The campaign speaks from
+    ``starts_ms`` until just before ``ends_ms``.
+    """
 
     id: Slug
     version: Annotated[int, Meta(ge=1)]
@@ -54,7 +67,12 @@ class Campaign(Struct, frozen=True, tag_field="kind", tag="campaign"):
     trigger: Trigger
     channels: Annotated[tuple[Channel, ...], Meta(min_length=1, max_length=3)]
     status: Literal["active", "paused"] = "active"
+    audience: Condition = ""
+    when: Condition = ""
+    starts_ms: int | None = None
+    ends_ms: int | None = None
     offer: Offer = Offer()
+    pricing: Pricing = Pricing()
     cooldown_ms: Annotated[int, Meta(ge=0, le=366 * 86_400_000)] = 86_400_000
     attribution_window_ms: Milliseconds = 86_400_000
     expires_after_ms: Milliseconds = 86_400_000
@@ -136,7 +154,7 @@ class CatalogueItem(Struct, frozen=True, tag_field="kind", tag="item"):
     schema_version: int = SCHEMA_VERSION
 
 
-ControlRecord = Campaign | Model | Policy | Posterior | CatalogueItem
+ControlRecord = Campaign | Model | Policy | Posterior | CatalogueItem | LearnedResponse
 
 
 def control_key(record: ControlRecord) -> str:
@@ -144,6 +162,8 @@ def control_key(record: ControlRecord) -> str:
     match record:
         case Posterior():
             return f"posterior/{record.campaign_id}/{record.channel}"
+        case LearnedResponse():
+            return f"response/{record.campaign_id}"
         case Campaign():
             return f"campaign/{record.id}"
         case Model():
