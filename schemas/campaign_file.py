@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import re
+from math import log
 from typing import Annotated, Final, Literal
 
 from msgspec import Meta, Struct, field
@@ -23,6 +24,7 @@ from schemas.control import (
 from schemas.decision import Offer
 from schemas.event import Money
 from schemas.outcome import Channel
+from schemas.pricing import OfferLimits, OfferType, PriceResponse, Pricing
 
 Duration = Annotated[
     str,
@@ -75,11 +77,72 @@ class AbsenceForm(_Form, frozen=True, tag="absence"):
         return AbsenceTrigger(self.after, self.without, duration_ms(self.within))
 
 
+class ChoiceForm(Struct, frozen=True, forbid_unknown_fields=True):
+    """A type of offer that may be chosen, with a discount between ``least`` and ``most``.
+
+    ``costs`` is what an order with it costs besides the discount, such as postage; ``appeal`` is
+    by how much the type alone raises the odds of an order: 1.2 is by a fifth.
+    """
+
+    type: OfferType
+    least: Percent = "0%"
+    most: Percent = "0%"
+    step: Percent = "1%"
+    costs: Money = 0.0
+    appeal: Annotated[float, Meta(ge=0.01, le=100)] = 1.0
+
+    def limits(self) -> OfferLimits:
+        """The limits as the stream reads them."""
+        return OfferLimits(
+            self.type,
+            ratio(self.least),
+            ratio(self.most),
+            ratio(self.step),
+            self.costs,
+            log(self.appeal),
+        )
+
+
+class WorthForm(Struct, frozen=True, forbid_unknown_fields=True):
+    """What an order is worth, and how a discount moves it.
+
+    ``conversion`` is the share of clicks that become an order without a discount. At a discount of
+    ``odds_double_at`` their odds are twice those; for a customer who only buys bargains that is so
+    at ``bargainers_double_at`` already. A margin is a share of the price that the customer pays.
+    """
+
+    order_value: Annotated[float, Meta(gt=0, le=1e12)] = 50.0
+    margin: Percent = "30%"
+    least_margin: Percent = "0%"
+    conversion: Percent = "5%"
+    odds_double_at: Percent | None = None
+    bargainers_double_at: Percent | None = None
+
+    def pricing(self, choices: tuple[ChoiceForm, ...], explore: str) -> Pricing:
+        """The economics as the stream reads them."""
+        everybody = _slope(self.odds_double_at)
+        bargainers = max(everybody, _slope(self.bargainers_double_at))
+        return Pricing(
+            order_value=self.order_value,
+            margin_ratio=ratio(self.margin),
+            least_margin_ratio=ratio(self.least_margin),
+            response=PriceResponse(ratio(self.conversion), everybody, bargainers - everybody),
+            choices=tuple(choice.limits() for choice in choices),
+            explore_ratio=ratio(explore),
+        )
+
+
 class OfferForm(Struct, frozen=True, forbid_unknown_fields=True):
-    """What is offered; ``valid`` counts from the decision, in whole days."""
+    """What is offered; ``valid`` counts from the decision, in whole days.
+
+    With ``choose`` the engine picks type and discount by expected margin (see ``worth``); for a
+    share ``explore`` of the decisions it draws them evenly, to learn what a discount does.
+    """
 
     type: str = "none"
     discount: Percent = "0%"
+    choose: Annotated[tuple[ChoiceForm, ...], Meta(max_length=8)] = ()
+    explore: Percent = "0%"
     valid: Annotated[
         str, Meta(pattern=r"^[1-9][0-9]{0,2}d$", description="whole days, such as 7d")
     ] = "7d"
@@ -102,6 +165,7 @@ class CampaignFile(_Form, frozen=True, tag="campaign"):
     description: str = ""
     author: str = ""
     offer: OfferForm = OfferForm()
+    worth: WorthForm = WorthForm()
     cooldown: DurationOrNone = "1d"
     attribution_window: Duration = "1d"
     expires_after: Duration = "1d"
@@ -119,6 +183,7 @@ class CampaignFile(_Form, frozen=True, tag="campaign"):
             channels=self.channels,
             status=self.status,
             offer=self.offer.offer(),
+            pricing=self.worth.pricing(self.offer.choose, self.offer.explore),
             cooldown_ms=duration_ms(self.cooldown),
             attribution_window_ms=duration_ms(self.attribution_window),
             expires_after_ms=duration_ms(self.expires_after),
@@ -172,3 +237,8 @@ def duration_ms(text: Literal[0] | str) -> int:
 def ratio(text: str) -> float:
     """The share that a `Percent` states: ``5%`` → 0.05."""
     return round(float(text.removesuffix("%")) / 100, 10)
+
+
+def _slope(doubles_at: str | None) -> float:
+    """Log-odds for each unit of discount, where they double at the given one; 0 for never."""
+    return 0.0 if doubles_at is None else round(log(2) / max(ratio(doubles_at), 0.001), 6)
