@@ -12,7 +12,11 @@ LAST_SENT_LIMIT: Final = 64
 
 
 class Armed(Struct, array_like=True, frozen=True, gc=False):
-    """A campaign that waits for something not to happen until ``due_ms`` (event time)."""
+    """What happened at ``event_ms``, about which somebody wants to speak at ``due_ms``.
+
+    It is what a kind of campaign waits with, and what is kept of a trigger that must wait. After
+    ``until_ms`` (0 for never) there is no reason left.
+    """
 
     due_ms: int
     event_id: str
@@ -20,6 +24,23 @@ class Armed(Struct, array_like=True, frozen=True, gc=False):
     ingested_ms: int
     item: str | None = None
     category: str | None = None
+    brand: str | None = None
+    price: float | None = None
+    place: str | None = None
+    items: tuple[str, ...] = ()
+    until_ms: int = 0
+
+
+class Note(Struct, array_like=True, gc=False):
+    """What a kind of campaign remembers of a customer; each kind says what the fields hold."""
+
+    count: int = 0
+    seen: int = 0
+    since_ms: int = 0
+    last_ms: int = 0
+    text: str | None = None
+    times: list[int] = field(default_factory=list)
+    texts: list[str] = field(default_factory=list)
 
 
 class Exposure(Struct, array_like=True, frozen=True, gc=False):
@@ -35,6 +56,8 @@ class Exposure(Struct, array_like=True, frozen=True, gc=False):
 class Book(Struct, array_like=True):
     """The engine's side of a customer's state; bounded by the limits above.
 
+    ``armed`` and ``notes`` are kept by what is watched for, which many campaigns may share
+    (`scoring.campaigns.base.Watch.key`).
     ``hints`` are the outstanding entries of the shard's due list for this customer, earliest first.
     """
 
@@ -45,6 +68,7 @@ class Book(Struct, array_like=True):
     armed: dict[str, Armed] = field(default_factory=dict)
     exposures: list[Exposure] = field(default_factory=list)
     hints: list[int] = field(default_factory=list)
+    notes: dict[str, Note] = field(default_factory=dict)
 
     def record_send(self, campaign: str, now_ms: int) -> None:
         """Remember a send for the frequency cap and the campaign's cooldown."""
