@@ -25,6 +25,7 @@ Place = tuple[str, int]
 """Topic and partition."""
 
 _PATIENCE_S: Final = 10.0
+_FIRST_SPAN: Final = 5_000
 _QUIET: Final[dict[str, Any]] = {"log_level": 2}
 """For clients whose failures we raise: librdkafka would print each of them as well."""
 _LEADERLESS: Final = (KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.LEADER_NOT_AVAILABLE)
@@ -115,24 +116,71 @@ def read_to_end(
     try:
         marks = _watermarks(reader, settings, topics)
         starts = {place: low for place, (low, _) in marks.items()} if since is None else since
-        ends = {place: marks[place][1] for place in starts if marks[place][1] > starts[place]}
-        reader.assign([TopicPartition(*place, starts[place]) for place in ends])
-        while ends:
-            for message in reader.consume(2_000, timeout=1.0):
-                place = place_of(message)
-                error = message.error()
-                if error is None:
-                    offset, end = cast(int, message.offset()), ends.get(place, 0)
-                    if offset < end:
-                        yield message
-                    if offset + 1 >= end:
-                        ends.pop(place, None)
-                elif error.code() == KafkaError._PARTITION_EOF:
-                    ends.pop(place, None)  # the last offsets hold a transaction's marker
-                else:
-                    raise KafkaException(error)
+        yield from _read(reader, {place: (low, marks[place][1]) for place, low in starts.items()})
     finally:
         reader.close()
+
+
+def newest_of(settings: Settings, topic: str, key: str) -> Message | None:
+    """The newest record of a key; its value is None when it was withdrawn.
+
+    The topic is read backwards, a span at a time, because what is asked for tends to be recent.
+    """
+    wanted = key.encode()
+    reader = consumer(settings, "beckon-reader", **{"enable.partition.eof": True}, **_QUIET)
+    try:
+        marks = _watermarks(reader, settings, [topic])
+        upper = {place: high for place, (_, high) in marks.items()}
+        span = _FIRST_SPAN
+        while any(upper[place] > low for place, (low, _) in marks.items()):
+            lower = {place: max(low, upper[place] - span) for place, (low, _) in marks.items()}
+            found = None
+            for message in _read(reader, {place: (lower[place], upper[place]) for place in marks}):
+                if message.key() == wanted:
+                    found = message  # a key's records lie in one partition, in order
+            if found is not None:
+                return found
+            upper, span = lower, 4 * span
+        return None
+    finally:
+        reader.close()
+
+
+def offsets_at(settings: Settings, topics: Sequence[str], moment_ms: int) -> dict[Place, int]:
+    """Of each partition, the first offset that Kafka took in at ``moment_ms`` or later."""
+    reader = consumer(settings, "beckon-reader", **_QUIET)
+    try:
+        marks = _watermarks(reader, settings, topics)
+        asked = [TopicPartition(*place, moment_ms) for place in marks]
+        found = reader.offsets_for_times(asked, timeout=_PATIENCE_S)
+        return {
+            (each.topic, each.partition): (
+                each.offset if each.offset >= 0 else marks[each.topic, each.partition][1]
+            )
+            for each in found
+        }
+    finally:
+        reader.close()
+
+
+def _read(reader: Consumer, spans: Mapping[Place, tuple[int, int]]) -> Iterator[Message]:
+    """The records of each span of offsets, its end left out."""
+    ends = {place: end for place, (start, end) in spans.items() if start < end}
+    reader.assign([TopicPartition(*place, spans[place][0]) for place in ends])
+    while ends:
+        for message in reader.consume(2_000, timeout=1.0):
+            place = place_of(message)
+            error = message.error()
+            if error is None:
+                offset, end = cast(int, message.offset()), ends.get(place, 0)
+                if offset < end:
+                    yield message
+                if offset + 1 >= end:
+                    ends.pop(place, None)
+            elif error.code() == KafkaError._PARTITION_EOF:
+                ends.pop(place, None)  # the last offsets hold a transaction's marker
+            else:
+                raise KafkaException(error)
 
 
 def read_from_now(reader: Consumer, topics: Sequence[str]) -> None:

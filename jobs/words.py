@@ -1,0 +1,40 @@
+"""Times, shares, offers and reasons as commands say them."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from rich.markup import escape
+
+from schemas.audit import Candidate
+from schemas.decision import Offer
+from schemas.reasons import REASONS
+
+
+def moment(ts: int) -> str:
+    """A UTC time to the second, or to the millisecond where it has one."""
+    at = datetime.fromtimestamp(ts / 1_000, UTC)
+    return f"{at.isoformat(' ', 'milliseconds' if ts % 1_000 else 'seconds')[:-6]}Z"
+
+
+def share(ratio: float) -> str:
+    """A share in percent, to three digits."""
+    return f"{100 * ratio:.3g} %"
+
+
+def about_offer(offer: Offer) -> str:
+    """What is offered; empty for nothing."""
+    if offer.type == "none":
+        return ""
+    return f"{offer.type} {share(offer.discount_ratio)}, valid {offer.valid_days} days"
+
+
+def meaning(reason: str) -> str:
+    """What a reason code means, as the table of reasons says it."""
+    known = REASONS.get(reason)
+    return "a reason of another release" if known is None else known.meaning
+
+
+def because(refusal: Candidate) -> str:
+    """Why a candidate was refused, with markup."""
+    return f"{escape(refusal.gate)}: {escape(meaning(refusal.gate))}"
