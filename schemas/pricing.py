@@ -44,8 +44,8 @@ class Pricing(Struct, frozen=True):
     """A campaign's economics. Without ``choices`` its one offer is made as it stands.
 
     ``order_value`` and ``margin_ratio`` hold where neither the trigger nor the catalogue knows
-    better. No discount is given that leaves less than ``least_margin_ratio`` of what the customer
-    pays. For ``explore_ratio`` of the decisions the offer is drawn evenly from all that are
+    better. No offer is chosen that leaves less than ``least_margin_ratio`` of what the customer
+    pays, and none is made as it stands where a least above 0 is stated. For ``explore_ratio`` of the decisions the offer is drawn evenly from all that are
     allowed, so that the price response can be learned without bias.
     """
 

@@ -15,10 +15,12 @@ from schemas.control import (
 )
 from schemas.decision import Decision
 from schemas.errors import InvalidRecord, RefusedControl
+from schemas.pricing import LearnedResponse
 from schemas.wire import decode_control
 from scoring.campaigns import ready
 from scoring.campaigns.base import CampaignKind
 from scoring.model import LogisticModel, prior_model, verify
+from scoring.offers import PriceList
 from scoring.policies import POLICIES
 
 AUDITED_SHARE: Final = 16
@@ -43,10 +45,12 @@ class World:
         self.channel_policy = POLICIES["beta-thompson"]()
         self.posteriors: dict[tuple[str, str], Posterior] = {}
         self.catalogue: dict[str, CatalogueItem] = {}
+        self.responses: dict[str, LearnedResponse] = {}
         self.sealed: dict[str, Decision] = {}
         self.audited_share = AUDITED_SHARE
         self._updated: dict[str, int] = {}
         self._listeners: dict[str, tuple[CampaignKind, ...]] = {}
+        self._price_lists: dict[str, PriceList] = {}
 
     def listeners(self, action: str) -> tuple[CampaignKind, ...]:
         """The active campaigns that want facts of this action, by id."""
@@ -68,6 +72,15 @@ class World:
             else (policy.prior_alpha, policy.prior_beta)
             for channel in channels
         )
+
+    def price_list(self, spec: Campaign) -> PriceList:
+        """The offers of a campaign in force, by the response that was learned of it if any was."""
+        found = self._price_lists.get(spec.id)
+        if found is None:
+            learned = self.responses.get(spec.id)
+            found = PriceList(spec, None if learned is None else learned.response)
+            self._price_lists[spec.id] = found
+        return found
 
     def posterior_version(self, campaign: str, channel: str) -> int:
         """How many rewards the arm has learned from."""
@@ -104,6 +117,8 @@ class World:
     def _put_in_force(self, record: ControlRecord) -> None:
         match record:
             case Campaign():
+                PriceList(record)  # refuses limits that cannot be, before anything is changed
+                self._price_lists.pop(record.id, None)
                 if record.status == "active":
                     self.campaigns[record.id] = ready(record)
                 else:
@@ -117,12 +132,16 @@ class World:
                 self.posteriors[record.campaign_id, record.channel] = record
             case CatalogueItem():
                 self.catalogue[record.id] = record
+            case LearnedResponse():
+                self.responses[record.campaign_id] = record
+                self._price_lists.pop(record.campaign_id, None)
 
     def _withdraw(self, key: str) -> None:
         kind, _, name = key.partition("/")
         match kind:
             case "campaign":
                 self.campaigns.pop(name, None)
+                self._price_lists.pop(name, None)
                 self._listeners.clear()
             case "model":
                 self.model = self._prior()
@@ -133,6 +152,9 @@ class World:
                 self.posteriors.pop((campaign, channel), None)
             case "item":
                 self.catalogue.pop(name, None)
+            case "response":
+                self.responses.pop(name, None)
+                self._price_lists.pop(name, None)
         self._updated.pop(key, None)
 
     def _prior(self) -> LogisticModel:
