@@ -282,6 +282,7 @@ class Purse:
         else:
             account = _Account()
             self._names.add(name)
+            self._dirty.add(name)  # what the index names must be there to be read
             self._index_changed = True
         account.recall_ms = self._leases.loans(name[0], name[1]).recall_ms
         self._accounts[name] = account
