@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, Struct, field
 
+from schemas.budget import Budget, Lease
 from schemas.decision import Offer, Ratio
 from schemas.event import SCHEMA_VERSION, Money
 from schemas.outcome import Channel
@@ -73,6 +74,7 @@ class Campaign(Struct, frozen=True, tag_field="kind", tag="campaign"):
     ends_ms: int | None = None
     offer: Offer = Offer()
     pricing: Pricing = Pricing()
+    budget: Budget | None = None
     cooldown_ms: Annotated[int, Meta(ge=0, le=366 * 86_400_000)] = 86_400_000
     attribution_window_ms: Milliseconds = 86_400_000
     expires_after_ms: Milliseconds = 86_400_000
@@ -154,7 +156,7 @@ class CatalogueItem(Struct, frozen=True, tag_field="kind", tag="item"):
     schema_version: int = SCHEMA_VERSION
 
 
-ControlRecord = Campaign | Model | Policy | Posterior | CatalogueItem | LearnedResponse
+ControlRecord = Campaign | Model | Policy | Posterior | CatalogueItem | LearnedResponse | Lease
 
 
 def control_key(record: ControlRecord) -> str:
@@ -172,3 +174,5 @@ def control_key(record: ControlRecord) -> str:
             return f"policy/{record.id}"
         case CatalogueItem():
             return f"item/{record.id}"
+        case Lease():
+            return f"lease/{record.campaign_id}"
