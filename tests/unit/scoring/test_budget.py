@@ -74,6 +74,7 @@ class Town:
 moves = st.one_of(
     st.tuples(st.just("reserve"), st.integers(0, 2), st.sampled_from(CHANNELS)),
     st.tuples(st.just("keep"), st.just(0), st.just("")),
+    st.tuples(st.just("round"), st.just(0), st.just("")),
     st.tuples(st.just("repeat"), st.just(0), st.just("")),
     st.tuples(st.just("hear"), st.integers(0, 2), st.integers(0, 20)),
     st.tuples(st.just("restart"), st.integers(0, 2), st.just("")),
@@ -105,6 +106,10 @@ def test_no_more_is_spent_than_the_budget_holds(
             case "keep":
                 before = list(town.asks)
                 town.keep()
+            case "round":
+                town.keep()
+                for each in range(3):
+                    town.hear(each)
             case "repeat":
                 town.keep(before)
             case "hear" if town.topic:
