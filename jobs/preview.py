@@ -273,7 +273,7 @@ def shown(found: Preview) -> Group:
         what = "[green]send[/]" if decision.status == "send" else "[cyan]hold out[/]"
         table.add_row(what, escape(decision.campaign_id), _how(decision))
     for refusal in found.refusals:
-        table.add_row("[yellow]stay silent[/]", escape(refusal.campaign_id), because(refusal))
+        table.add_row("[yellow]stay silent[/]", escape(refusal.campaign_id), escape(because(refusal)))
     for wait in found.waits:
         until = f"until {moment(wait.due_ms)}, unless the customer does what ends it"
         table.add_row("[blue]wait[/]", escape(wait.campaign_id), until)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from rich.markup import escape
-
 from schemas.audit import Candidate
 from schemas.decision import Offer
 from schemas.reasons import REASONS
@@ -36,5 +34,8 @@ def meaning(reason: str) -> str:
 
 
 def because(refusal: Candidate) -> str:
-    """Why a candidate was refused, with markup."""
-    return f"{escape(refusal.gate)}: {escape(meaning(refusal.gate))}"
+    """Why a candidate was refused, in words and with its code."""
+    said = f"{refusal.reason}: {meaning(refusal.reason)}"
+    if refusal.due_ms:
+        said += f" ({moment(refusal.due_ms)})"
+    return said

@@ -10,6 +10,7 @@ OUTCOMES: dict[str, str] = {
     "updated": "the customer's tags changed; no campaign wanted to speak",
     "late": "as updated, but later than the bound, so no campaign was asked",
     "decided": "at least one decision was published",
+    "deferred": "a campaign wanted to speak, and waits for the quiet hours to end",
     "suppressed": "a campaign wanted to speak and a gate said no",
     "duplicate": "the id was seen before; nothing changed",
     "unmatched": "an outcome whose decision is unknown or closed; its tags were counted",
@@ -21,7 +22,9 @@ OUTCOMES: dict[str, str] = {
 class Outcomes(Struct, frozen=True, tag_field="kind", tag="outcomes"):
     """One micro-batch's inputs and their ends: rows of ``[topic, partition, offset, end, reason]``.
 
-    ``topic`` is its index in ``topics``. Exactly one row for each input record.
+    ``topic`` is its index in ``topics``. Exactly one row for each input record. Its reason names
+    those of all candidates that were not decided (`schemas.reasons`), with commas between, so the
+    rows count every one of them.
     """
 
     shard: str
@@ -31,7 +34,16 @@ class Outcomes(Struct, frozen=True, tag_field="kind", tag="outcomes"):
 
 
 class Candidate(Struct, frozen=True, tag_field="kind", tag="candidate"):
-    """Why a campaign that was triggered for a customer did, or did not, speak."""
+    """Why a campaign that was set off for a customer did not speak, or not yet.
+
+    ``end``, ``gate`` and ``reason`` are of `schemas.reasons`; ``ts`` is the event time at which it
+    was so. ``score`` and ``value`` are 0 when it did not come as far as to be scored. ``due_ms`` is
+    until when it was deferred, ``winner`` the decision that was worth more.
+
+    Those that an input ends are told in full for a sample of the customers (`scoring.world`), and
+    counted in `Outcomes` for all. Those that the passing of time ends belong to no input, and those
+    that are cancelled to none of their own; they are told for all.
+    """
 
     decision_id: str
     user_id: str
@@ -41,9 +53,13 @@ class Candidate(Struct, frozen=True, tag_field="kind", tag="candidate"):
     ts: int
     end: str
     gate: str
+    reason: str
     score: float
     model_version: str
     policy_version: int
+    value: float = 0.0
+    due_ms: int = 0
+    winner: str = ""
     schema_version: int = SCHEMA_VERSION
 
 

@@ -16,9 +16,12 @@ from schemas.control import (
     AbsenceTrigger,
     ActionName,
     Campaign,
+    Cap,
     EventTrigger,
     Policy,
+    QuietHours,
     Slug,
+    TimeOfDay,
     Trigger,
 )
 from schemas.decision import Offer
@@ -162,6 +165,14 @@ class CampaignFile(_Form, frozen=True, tag="campaign"):
         tuple[Channel, ...], Meta(min_length=1, max_length=3, description="sms, push, email")
     ]
     status: Literal["active", "paused"] = "active"
+    message: Annotated[
+        Literal["marketing", "transactional"],
+        Meta(description="transactional for what is owed to the customer, such as a receipt"),
+    ] = "marketing"
+    category: Slug = "general"
+    quiet_hours: Annotated[
+        Literal["defer", "drop"], Meta(description="what becomes of a message at night")
+    ] = "defer"
     description: str = ""
     author: str = ""
     offer: OfferForm = OfferForm()
@@ -182,6 +193,9 @@ class CampaignFile(_Form, frozen=True, tag="campaign"):
             trigger=trigger,
             channels=self.channels,
             status=self.status,
+            message=self.message,
+            category=self.category,
+            quiet_hours=self.quiet_hours,
             offer=self.offer.offer(),
             pricing=self.worth.pricing(self.offer.choose, self.offer.explore),
             cooldown_ms=duration_ms(self.cooldown),
@@ -194,14 +208,45 @@ class CampaignFile(_Form, frozen=True, tag="campaign"):
         )
 
 
+class CapForm(Struct, frozen=True, forbid_unknown_fields=True):
+    """At most ``most`` marketing messages ``within`` a while, or ``per`` day, week or month.
+
+    Give one of the two. ``channel`` and ``category`` narrow what is counted.
+    """
+
+    most: Annotated[int, Meta(ge=0, le=64)]
+    within: Duration | None = None
+    per: Literal["day", "week", "month"] | None = None
+    channel: Channel | None = None
+    category: Slug | None = None
+
+    def cap(self) -> Cap:
+        """The cap as the stream reads it."""
+        within_ms = None if self.within is None else duration_ms(self.within)
+        return Cap(self.most, within_ms, self.per, self.channel, self.category)
+
+
+class QuietHoursForm(Struct, frozen=True, forbid_unknown_fields=True):
+    """No marketing from ``start`` until ``end``, by the clock where the customer lives."""
+
+    start: TimeOfDay = "22:00"
+    end: TimeOfDay = "08:00"
+
+    def quiet_hours(self) -> QuietHours:
+        """The quiet hours as the stream reads them."""
+        return QuietHours(self.start, self.end)
+
+
 class PolicyFile(_Form, frozen=True, tag="policy"):
     """The house rules that hold over all campaigns; there is one such file."""
 
     lateness: DurationOrNone = "1m"
     future_tolerance: DurationOrNone = "5m"
     holdout: Percent = "5%"
-    cap_sends: Annotated[int, Meta(ge=0, le=16)] = 3
-    cap_window: Duration = "1d"
+    caps: Annotated[tuple[CapForm, ...], Meta(max_length=16)] = (CapForm(3, "1d"),)
+    quiet_hours: QuietHoursForm | None = None
+    reservation: Duration = "3d"
+    bounce_limit: Annotated[int, Meta(ge=0, le=100)] = 3
     default_zone: Annotated[str, Meta(description="IANA time zone, such as Asia/Shanghai")] = "UTC"
     channel_cost: dict[Channel, Money] = field(
         default_factory=lambda: {"sms": 0.05, "push": 0.002, "email": 0.004}
@@ -215,8 +260,10 @@ class PolicyFile(_Form, frozen=True, tag="policy"):
             lateness_ms=duration_ms(self.lateness),
             future_tolerance_ms=duration_ms(self.future_tolerance),
             holdout_ratio=ratio(self.holdout),
-            cap_sends=self.cap_sends,
-            cap_window_ms=duration_ms(self.cap_window),
+            caps=tuple(cap.cap() for cap in self.caps),
+            quiet_hours=None if self.quiet_hours is None else self.quiet_hours.quiet_hours(),
+            reservation_ms=duration_ms(self.reservation),
+            bounce_limit=self.bounce_limit,
             default_zone=self.default_zone,
             channel_cost={str(name): cost for name, cost in self.channel_cost.items()},
             prior_alpha=self.prior_alpha,

@@ -15,10 +15,18 @@ from schemas.decision import Offer, Ratio
 from schemas.event import SCHEMA_VERSION, Money
 from schemas.outcome import Channel
 from schemas.pricing import LearnedResponse, Pricing
+from schemas.triggers import AbsenceTrigger as AbsenceTrigger
+from schemas.triggers import ActionName as ActionName
+from schemas.triggers import EventTrigger as EventTrigger
+from schemas.triggers import Latitude, Longitude
+from schemas.triggers import Milliseconds as Milliseconds
+from schemas.triggers import Slug as Slug
+from schemas.triggers import Trigger as Trigger
 
-Slug = Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9-]{0,63}$", description="lower-case slug")]
-ActionName = Annotated[str, Meta(pattern=r"^([a-z][a-z0-9_]{0,31}|\*)$", description="* is any")]
-Milliseconds = Annotated[int, Meta(ge=1, le=366 * 86_400_000)]
+TimeOfDay = Annotated[
+    str,
+    Meta(pattern=r"^([01][0-9]|2[0-3]):[0-5][0-9]$", description="a time of day, such as 22:00"),
+]
 Condition = Annotated[
     str,
     Meta(
@@ -28,38 +36,14 @@ Condition = Annotated[
 ]
 
 
-class EventTrigger(Struct, frozen=True, tag_field="kind", tag="event"):
-    """Fires at an event: ``actions`` seen ``at_least`` times within ``within_ms``.
-
-    ``same`` narrows the count to the triggering event's item or category.
-    """
-
-    actions: Annotated[tuple[ActionName, ...], Meta(min_length=1)]
-    at_least: Annotated[int, Meta(ge=1, le=20)] = 1
-    within_ms: Annotated[int, Meta(ge=1, le=86_400_000)] = 3_600_000
-    same: Literal["item", "category"] | None = None
-
-
-class AbsenceTrigger(Struct, frozen=True, tag_field="kind", tag="absence"):
-    """Fires when, after one of ``after``, none of ``without`` follows within ``within_ms``.
-
-    Each further ``after`` starts the wait anew. Cart abandonment and win-back are both of it.
-    """
-
-    after: Annotated[tuple[ActionName, ...], Meta(min_length=1)]
-    without: Annotated[tuple[ActionName, ...], Meta(min_length=1)]
-    within_ms: Milliseconds
-
-
-Trigger = EventTrigger | AbsenceTrigger
-
-
 class Campaign(Struct, frozen=True, tag_field="kind", tag="campaign"):
     """A standing order: when to speak, to whom, through what, with which offer, how often.
 
     ``audience`` is a condition over the customer's profile, ``when`` one over the event that sets
     the campaign off; `scoring.conditions` says how they read. The campaign speaks from
-    ``starts_ms`` until just before ``ends_ms``.
+    ``starts_ms`` until just before ``ends_ms``. ``message`` is what the customer gets: marketing,
+    or something owed to them (`schemas.reasons` says what that changes). ``category`` is what caps
+    count together; ``quiet_hours`` is what becomes of a message at night.
     """
 
     id: Slug
@@ -68,6 +52,9 @@ class Campaign(Struct, frozen=True, tag_field="kind", tag="campaign"):
     trigger: Trigger
     channels: Annotated[tuple[Channel, ...], Meta(min_length=1, max_length=3)]
     status: Literal["active", "paused"] = "active"
+    message: Literal["marketing", "transactional"] = "marketing"
+    category: Slug = "general"
+    quiet_hours: Literal["defer", "drop"] = "defer"
     audience: Condition = ""
     when: Condition = ""
     starts_ms: int | None = None
@@ -108,16 +95,47 @@ class Model(Struct, frozen=True, tag_field="kind", tag="model"):
     schema_version: int = SCHEMA_VERSION
 
 
+class Cap(Struct, frozen=True):
+    """At most ``most`` messages in any ``within_ms``, or in each calendar ``per`` of the customer.
+
+    It counts all campaigns' marketing messages, or those of one category, one channel, or both.
+    Exactly one of ``within_ms`` and ``per`` is given; a week begins on Monday.
+    """
+
+    most: Annotated[int, Meta(ge=0, le=64)]
+    within_ms: Annotated[int, Meta(ge=1, le=366 * 86_400_000)] | None = None
+    per: Literal["day", "week", "month"] | None = None
+    channel: Channel | None = None
+    category: Slug | None = None
+
+
+class QuietHours(Struct, frozen=True):
+    """When customers are not disturbed, by the clock where they live; ``end`` is the first minute
+    in which they may be. Spans midnight when it ends before it starts.
+    """
+
+    start: TimeOfDay = "22:00"
+    end: TimeOfDay = "08:00"
+
+
 class Policy(Struct, frozen=True, tag_field="kind", tag="policy"):
-    """The house rules that hold over all campaigns; exactly one, id ``main``."""
+    """The house rules that hold over all campaigns; exactly one, id ``main``.
+
+    ``default_zone`` is for customers whose zone nobody told, or told wrongly. A message counts for
+    the ``caps`` from the decision on; one that bounces within ``reservation_ms`` counts no more.
+    A channel through which ``bounce_limit`` messages in a row came back is left alone until one
+    gets through or the customer opts in anew; 0 is never.
+    """
 
     id: Literal["main"] = "main"
     version: Annotated[int, Meta(ge=1)] = 1
     lateness_ms: Annotated[int, Meta(ge=0, le=3_600_000)] = 60_000
     future_tolerance_ms: Annotated[int, Meta(ge=0, le=86_400_000)] = 300_000
     holdout_ratio: Annotated[float, Meta(ge=0, le=0.5)] = 0.05
-    cap_sends: Annotated[int, Meta(ge=0, le=16)] = 3
-    cap_window_ms: Milliseconds = 86_400_000
+    caps: Annotated[tuple[Cap, ...], Meta(max_length=16)] = (Cap(3, 86_400_000),)
+    quiet_hours: QuietHours | None = None
+    reservation_ms: Milliseconds = 3 * 86_400_000
+    bounce_limit: Annotated[int, Meta(ge=0, le=100)] = 3
     default_zone: str = "UTC"
     channel_cost: dict[str, Money] = field(
         default_factory=lambda: {"sms": 0.05, "push": 0.002, "email": 0.004}
@@ -152,11 +170,58 @@ class CatalogueItem(Struct, frozen=True, tag_field="kind", tag="item"):
     price: Money | None = None
     margin_ratio: Ratio | None = None
     stock: Annotated[int, Meta(ge=0)] | None = None
+    sales_per_day: Annotated[float, Meta(ge=0)] | None = None
     updated_ms: int = 0
     schema_version: int = SCHEMA_VERSION
 
 
-ControlRecord = Campaign | Model | Policy | Posterior | CatalogueItem | LearnedResponse | Lease
+class Shop(Struct, frozen=True, tag_field="kind", tag="shop"):
+    """A shop of a chain, for fences around it."""
+
+    id: Annotated[str, Meta(min_length=1, max_length=128)]
+    chain: Slug
+    lat: Latitude
+    lon: Longitude
+    name: str = ""
+    updated_ms: int = 0
+    schema_version: int = SCHEMA_VERSION
+
+
+class ItemList(Struct, frozen=True, tag_field="kind", tag="list"):
+    """Items to recommend, best first; ``of`` is the item or category that they go with.
+
+    An empty ``of`` is the general list, for whoever has none of their own.
+    """
+
+    id: Slug
+    items: Annotated[tuple[str, ...], Meta(max_length=200)]
+    of: str = ""
+    updated_ms: int = 0
+    schema_version: int = SCHEMA_VERSION
+
+
+class Forecast(Struct, frozen=True, tag_field="kind", tag="forecast"):
+    """Expected visitors for each hour of a week, Monday 00:00 first, in ``zone``."""
+
+    id: Slug
+    visitors: Annotated[tuple[float, ...], Meta(min_length=168, max_length=168)]
+    zone: str = "UTC"
+    updated_ms: int = 0
+    schema_version: int = SCHEMA_VERSION
+
+
+ControlRecord = (
+    Campaign
+    | Model
+    | Policy
+    | Posterior
+    | CatalogueItem
+    | LearnedResponse
+    | Shop
+    | ItemList
+    | Forecast
+    | Lease
+)
 
 
 def control_key(record: ControlRecord) -> str:
@@ -174,5 +239,11 @@ def control_key(record: ControlRecord) -> str:
             return f"policy/{record.id}"
         case CatalogueItem():
             return f"item/{record.id}"
+        case Shop():
+            return f"shop/{record.id}"
+        case ItemList():
+            return f"list/{record.id}/{record.of}"
+        case Forecast():
+            return f"forecast/{record.id}"
         case Lease():
             return f"lease/{record.campaign_id}"

@@ -20,13 +20,33 @@ class Offer(Struct, frozen=True):
     valid_days: int = 7
 
 
+class Loser(Struct, frozen=True):
+    """Another campaign that wanted to speak at the same moment, and what stopped it.
+
+    ``gate`` and ``reason`` are of `schemas.reasons`; ``score`` and ``value`` are 0 when it did not
+    come as far as to be scored.
+    """
+
+    campaign_id: str
+    gate: str
+    reason: str
+    score: float = 0.0
+    value: float = 0.0
+
+
 class Decision(Struct, frozen=True):
     """Topic ``beckon.decisions.v1``, keyed by customer.
 
     ``decision_id`` is a function of (customer, campaign, trigger event): a sender that drops an id
     it has seen never speaks twice. ``status`` is ``holdout`` for a customer who is kept back so
     that lift can be measured: such a decision must never be sent. Times are UTC milliseconds;
-    ``decided_at_ms`` is event time, ``ingested_ms`` is when Kafka took the trigger in.
+    ``decided_at_ms`` is event time, ``ingested_ms`` is when Kafka took the trigger in. After
+    ``expires_at_ms`` it must not be sent: its reason has gone, or the quiet hours have begun.
+
+    ``value`` is what the shop expects of it, less its cost; ``because`` are the features that moved
+    the score most, in words; ``losers`` are the other campaigns of the moment. ``deferred_ms`` is
+    how long it waited for the quiet hours to end, ``paid_day`` the day of the budget that paid
+    ``cost_micros`` for it.
     """
 
     decision_id: str
@@ -52,4 +72,10 @@ class Decision(Struct, frozen=True):
     item_category: str | None = None
     feature_age_ms: int = 0
     degraded: tuple[str, ...] = ()
+    value: float = 0.0
+    because: tuple[str, ...] = ()
+    losers: tuple[Loser, ...] = ()
+    deferred_ms: int = 0
+    cost_micros: int = 0
+    paid_day: str = ""
     schema_version: int = SCHEMA_VERSION

@@ -1,4 +1,7 @@
-"""``python -m schemas.generate``: write the JSON Schema of every contract to ``schemas/json/``."""
+"""``python -m schemas.generate``: write what is made from the contracts.
+
+The JSON Schema of each to ``schemas/json/``, and the table of gates and reasons.
+"""
 
 from __future__ import annotations
 
@@ -17,6 +20,7 @@ from schemas.event import BehaviorEvent
 from schemas.learning import Example, Reward
 from schemas.outcome import Outcome
 from schemas.profile import Profile
+from schemas.reasons import markdown
 
 CONTRACTS: Final[dict[str, Any]] = {
     "audit": AuditRecord,
@@ -32,6 +36,7 @@ CONTRACTS: Final[dict[str, Any]] = {
 }
 """Name of each schema file → the contract that it describes."""
 
+REASONS_FILE: Final = Path(__file__).parent / "reasons.md"
 FOLDER: Final = Path(__file__).parent / "json"
 DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
 
@@ -47,6 +52,7 @@ def main() -> None:
     FOLDER.mkdir(exist_ok=True)
     for name in CONTRACTS:
         (FOLDER / f"{name}.schema.json").write_text(schema_of(name), encoding="utf-8")
+    REASONS_FILE.write_text(markdown(), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -1,25 +1,41 @@
-"""From triggered campaigns to published decisions: gates, score, channel."""
+"""From triggered campaigns to published decisions: the gates, arbitration, the channel.
+
+A moment is all that wants to speak to one customer at one event, or at one time that has come. Of
+marketing at most one message comes of it; what is owed to the customer goes besides.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from math import isfinite
+from typing import TYPE_CHECKING
 
 from xxhash import xxh3_64_intdigest, xxh3_128_hexdigest
 
 from schemas.audit import Candidate as CandidateAudit
 from schemas.control import Campaign
-from schemas.decision import Decision
+from schemas.decision import Decision, Loser
 from schemas.learning import Example
+from schemas.reasons import REASONS
 from schemas.topics import AUDIT, DECISIONS, EXAMPLES
 from scoring.campaigns.base import Trigger
-from scoring.emit import Emit
-from scoring.features import FEATURE_HASH, campaign_features, customer_features
-from scoring.gates import AFTER_SCORE, BEFORE_SCORE, Candidate, first_refusal, held_out
+from scoring.emit import Emit, Step
+from scoring.features import FEATURE_HASH, customer_features
+from scoring.gates import Candidate, first_refusal, in_order
+from scoring.gates.arbitration import LOST, appraise, rank
+from scoring.gates.base import is_transactional
+from scoring.gates.channel import Choice, choose
 from scoring.model import PRIOR_VERSION
+from scoring.words import because
 from scoring.world import World
-from state.book import EXPOSURES_LIMIT, Exposure
+from state.book import EXPOSURES_LIMIT, Armed, Exposure, Send
 from state.customer import Customer
+from state.fact import id64
+
+if TYPE_CHECKING:
+    from state.purse import Purse
+
+Wish = tuple[Campaign, Trigger, int]
+"""A campaign that wants to speak, what set it off, and when its reason arose."""
 
 
 def decision_id(user_id: str, campaign_id: str, event_id: str) -> str:
@@ -28,118 +44,303 @@ def decision_id(user_id: str, campaign_id: str, event_id: str) -> str:
 
 
 def decide(
-    user_id: str, customer: Customer, triggered: Iterable[tuple[Campaign, Trigger]], world: World
-) -> tuple[str, str, list[Emit]]:
-    """Take each triggered campaign through gates, score and channel.
+    user_id: str,
+    customer: Customer,
+    wishes: Iterable[Wish],
+    world: World,
+    purse: Purse | None = None,
+    *,
+    by_time: bool = False,
+) -> Step:
+    """Take the wishes of one moment through the gates.
 
-    Of several, the highest score comes first, so the caps cut the least promising. Returns the
-    end of the input that triggered them, the reason, and what to publish. The customer's book
-    remembers what was decided.
+    Returns the end of the input that set them off, the reasons of those that came to nothing, and
+    what to publish. The customer's book remembers what was decided, and what waits. ``by_time`` is
+    for a moment that no input brought: then every refusal is audited.
     """
-    emits: list[Emit] = []
-    open_candidates: list[tuple[Candidate, Trigger, str, list[float]]] = []
-    refused = ""
-    decided = False
-    head: list[float] | None = None
-    profile = customer.profile()
-    for spec, trigger in triggered:
-        name = decision_id(user_id, spec.id, trigger.event_id)
-        sealed = world.sealed.get(name)
-        if sealed is not None:
-            _publish(customer, spec, sealed, emits)
-            decided = True
-            continue
-        candidate = Candidate(user_id, spec, trigger.at_ms, profile, customer.book, world.policy)
-        reason = first_refusal(BEFORE_SCORE, candidate)
-        if reason is not None:
-            refused = reason
-            _audit_refusal(candidate, trigger, name, reason, world, emits)
-            continue
-        if head is None:
-            head = customer_features(profile, trigger.at_ms)
-        features = campaign_features(
-            head,
-            profile,
+    moment = _Moment(user_id, customer, world, purse)
+    for spec, trigger, since_ms in wishes:
+        moment.admit(spec, trigger, since_ms)
+    moment.settle()
+    return moment.step(by_time=by_time)
+
+
+def cancelled(
+    user_id: str,
+    campaign: str,
+    version: int,
+    waiting: Armed,
+    at_ms: int,
+    reason: str,
+    world: World,
+) -> Emit:
+    """The audit of a deferred message that will not be sent; told for all customers."""
+    record = CandidateAudit(
+        decision_id=decision_id(user_id, campaign, waiting.event_id),
+        user_id=user_id,
+        campaign_id=campaign,
+        campaign_version=version,
+        trigger_event_id=waiting.event_id,
+        ts=at_ms,
+        end="cancelled",
+        gate=REASONS[reason].gate,
+        reason=reason,
+        score=0.0,
+        model_version=world.model.version,
+        policy_version=world.policy.version,
+        due_ms=waiting.due_ms,
+    )
+    return Emit(AUDIT, user_id, record)
+
+
+class _Moment:
+    """The candidates of one customer at one moment."""
+
+    __slots__ = (
+        "book", "emits", "head", "owed", "profile", "purse", "refused", "rivals",
+        "spoke", "user_id", "winner", "world",
+    )  # fmt: skip
+
+    def __init__(self, user_id: str, customer: Customer, world: World, purse: Purse | None) -> None:
+        self.user_id = user_id
+        self.world = world
+        self.purse = purse
+        self.book = customer.book
+        self.profile = customer.profile()
+        self.head: list[float] | None = None
+        self.emits: list[Emit] = []
+        self.refused: list[tuple[Candidate, str]] = []
+        self.rivals: list[Candidate] = []
+        self.owed: list[Candidate] = []
+        self.winner = ""
+        self.spoke = False
+
+    def admit(self, spec: Campaign, trigger: Trigger, since_ms: int) -> None:
+        """Take a wish as far as it comes by itself."""
+        world = self.world
+        name = decision_id(self.user_id, spec.id, trigger.event_id)
+        candidate = Candidate(
+            self.user_id,
+            name,
             spec,
-            trigger.item,
-            trigger.category,
-            trigger.brand,
-            trigger.price,
+            trigger,
             trigger.at_ms,
+            since_ms,
+            self.profile,
+            self.book,
+            world.catalogue,
+            self.purse,
         )
-        candidate.score = world.model.score(features)
-        open_candidates.append((candidate, trigger, name, features))
-    open_candidates.sort(key=lambda row: (-row[0].score, row[0].spec.id))
-    for candidate, trigger, name, features in open_candidates:
-        reason = first_refusal(AFTER_SCORE, candidate)
+        sealed = world.sealed.get(name) if world.sealed else None
+        if sealed is not None:
+            self._make_again(candidate, sealed)
+            return
+        reason = first_refusal(world.chain(spec).gates, candidate) or self._appraise(candidate)
         if reason is not None:
-            refused = reason
-            _audit_refusal(candidate, trigger, name, reason, world, emits)
-            continue
-        decision = _make(candidate, trigger, name, world)
-        _publish(customer, candidate.spec, decision, emits)
-        emits.append(Emit(EXAMPLES, name, _example(decision, features)))
-        decided = True
-    if decided:
-        return "decided", "", emits
-    return "suppressed", refused, emits
+            self.refused.append((candidate, reason))
+            if candidate.due_ms:
+                self._defer(candidate)
+        elif is_transactional(spec):
+            self.owed.append(candidate)
+        else:
+            self.rivals.append(candidate)
+
+    def settle(self) -> None:
+        """Let the rivals compete, and publish what goes out."""
+        for candidate in self.owed:
+            self._speak(candidate)
+        rank(self.rivals)
+        for candidate in self.rivals:
+            if self.winner:
+                self.refused.append((candidate, LOST))
+            else:
+                self._speak(candidate)
+
+    def step(self, *, by_time: bool) -> Step:
+        """What came of the moment."""
+        refused, emits = self.refused, self.emits
+        if refused and (by_time or self._sampled()):
+            emits += [self._audit(candidate, reason) for candidate, reason in refused]
+        reasons = in_order([reason for _, reason in refused]) if refused else ""
+        if self.spoke:
+            return Step("decided", reasons, emits)
+        waits = any(candidate.due_ms for candidate, _ in refused)
+        return Step("deferred" if waits else "suppressed", reasons, emits)
+
+    def _appraise(self, candidate: Candidate) -> str | None:
+        if self.head is None:
+            self.head = customer_features(self.profile, candidate.at_ms)
+        return appraise(candidate, self.head, self.world)
+
+    def _speak(self, candidate: Candidate) -> None:
+        """Publish a decision, if it can be paid for."""
+        choice = choose(candidate, self.world)
+        if choice is None:
+            self.refused.append((candidate, "no_budget"))
+            return
+        rivals = () if is_transactional(candidate.spec) else self._losers(candidate)
+        decision = _decision(candidate, choice, rivals, self.world)
+        self._publish(candidate, decision)
+        self.emits.append(
+            Emit(EXAMPLES, decision.decision_id, _example(decision, candidate.features))
+        )
+
+    def _publish(self, candidate: Candidate, decision: Decision) -> None:
+        """Remember the decision in the book, and publish it."""
+        book, spec, at_ms = self.book, candidate.spec, decision.decided_at_ms
+        name, sends = decision.decision_id, decision.status == "send"
+        book.record_spoken(spec.id, at_ms)
+        if not is_transactional(spec):
+            self.winner = name
+            until_ms = at_ms + self.world.policy.reservation_ms if sends else 0
+            book.record_send(Send(at_ms, until_ms, id64(name), decision.channel, spec.category))
+        if sends:
+            book.exposures.append(
+                Exposure(
+                    name,
+                    spec.id,
+                    decision.channel,
+                    at_ms + spec.attribution_window_ms,
+                    paid_day=decision.paid_day,
+                    cost_micros=decision.cost_micros,
+                )
+            )
+            if len(book.exposures) > EXPOSURES_LIMIT:
+                del book.exposures[0]
+        self.spoke = True
+        self.emits.append(Emit(DECISIONS, decision.user_id, decision))
+
+    def _make_again(self, candidate: Candidate, sealed: Decision) -> None:
+        """A decision that was published before a crash: at its own time, as it was."""
+        if sealed.decided_at_ms > candidate.at_ms:
+            candidate.due_ms = sealed.decided_at_ms
+            self.refused.append((candidate, "deferred"))
+            self._defer(candidate)
+            return
+        self._publish(candidate, sealed)
+        if self.purse is not None:
+            self.purse.redeem(sealed)
+
+    def _defer(self, candidate: Candidate) -> None:
+        """Let it wait for the morning, in the place of what the campaign has waiting already."""
+        spec, deferred = candidate.spec, self.book.deferred
+        before = deferred.get(spec.id)
+        if before is not None:
+            self.emits.append(
+                cancelled(
+                    self.user_id,
+                    spec.id,
+                    spec.version,
+                    before,
+                    candidate.at_ms,
+                    "superseded",
+                    self.world,
+                )
+            )
+        deferred[spec.id] = _waiting(candidate)
+
+    def _losers(self, winner: Candidate) -> tuple[Loser, ...]:
+        """Everybody else of the moment, with what stopped them."""
+        lost = [(candidate, LOST) for candidate in self.rivals if candidate is not winner]
+        return tuple(
+            [
+                Loser(
+                    candidate.spec.id,
+                    REASONS[reason].gate,
+                    reason,
+                    candidate.score,
+                    candidate.value,
+                )
+                for candidate, reason in (*lost, *self.refused)
+            ]
+        )
+
+    def _sampled(self) -> bool:
+        return xxh3_64_intdigest(self.user_id.encode()) % self.world.audited_share == 0
+
+    def _audit(self, candidate: Candidate, code: str) -> Emit:
+        reason, spec, world = REASONS[code], candidate.spec, self.world
+        record = CandidateAudit(
+            decision_id=candidate.decision_id,
+            user_id=self.user_id,
+            campaign_id=spec.id,
+            campaign_version=spec.version,
+            trigger_event_id=candidate.trigger.event_id,
+            ts=candidate.at_ms,
+            end=reason.end,
+            gate=reason.gate,
+            reason=code,
+            score=candidate.score,
+            model_version=world.model.version,
+            policy_version=world.policy.version,
+            value=candidate.value,
+            due_ms=candidate.due_ms,
+            winner=self.winner if code == LOST else "",
+        )
+        return Emit(AUDIT, self.user_id, record)
 
 
-def _make(candidate: Candidate, trigger: Trigger, name: str, world: World) -> Decision:
-    spec, model, policy = candidate.spec, world.model, world.policy
-    arms = world.arms(spec, candidate.channels)
-    chosen, propensity = world.channel_policy.choose(name, arms)
-    channel = candidate.channels[chosen]
-    score = candidate.score
-    degraded: tuple[str, ...] = ()
-    if model.version == PRIOR_VERSION:
-        degraded = ("no_model",)
-    if not isfinite(score):
-        score = policy.prior_alpha / (policy.prior_alpha + policy.prior_beta)
+def _waiting(candidate: Candidate) -> Armed:
+    """What the book keeps of a candidate until the quiet hours end."""
+    trigger = candidate.trigger
+    return Armed(
+        candidate.due_ms,
+        trigger.event_id,
+        candidate.since_ms,
+        trigger.ingested_ms,
+        trigger.item,
+        trigger.category,
+        trigger.brand,
+        trigger.price,
+        trigger.place,
+        trigger.items,
+        trigger.until_ms,
+    )
+
+
+def _decision(
+    candidate: Candidate, choice: Choice, losers: tuple[Loser, ...], world: World
+) -> Decision:
+    spec, trigger, at_ms = candidate.spec, candidate.trigger, candidate.at_ms
+    model, policy = world.model, world.policy
+    degraded: tuple[str, ...] = ("no_model",) if model.version == PRIOR_VERSION else ()
+    if candidate.score_failed:
         degraded = (*degraded, "score_failed")
+    expires_at_ms = candidate.lasts_until_ms
+    quiet_hours = world.chain(spec).quiet_hours
+    if quiet_hours is not None:
+        expires_at_ms = min(expires_at_ms, quiet_hours.begin_ms(candidate))
     return Decision(
-        decision_id=name,
-        status="holdout" if held_out(candidate) else "send",
+        decision_id=candidate.decision_id,
+        status="holdout" if candidate.held_out else "send",
         user_id=candidate.user_id,
         campaign_id=spec.id,
         campaign_version=spec.version,
         trigger=str(type(spec.trigger).__struct_config__.tag),
         trigger_event_id=trigger.event_id,
-        channel=channel,
-        propensity=propensity,
-        score=score,
-        decided_at_ms=trigger.at_ms,
+        channel=choice.channel,
+        propensity=choice.propensity,
+        score=candidate.score,
+        decided_at_ms=at_ms,
         ingested_ms=trigger.ingested_ms,
-        expires_at_ms=trigger.at_ms + spec.expires_after_ms,
+        expires_at_ms=expires_at_ms,
         model_version=model.version,
         feature_hash=FEATURE_HASH,
         policy_version=policy.version,
-        posterior_version=world.posterior_version(spec.id, channel),
-        offer=spec.offer,
-        reason=f"triggered by {spec.id}",
+        posterior_version=world.posterior_version(spec.id, choice.channel),
+        offer=candidate.offer,
+        reason="held_out" if candidate.held_out else "sent",
         item_id=trigger.item,
         item_category=trigger.category,
-        feature_age_ms=max(0, trigger.at_ms - candidate.book.newest_ms),
+        feature_age_ms=max(0, at_ms - candidate.book.newest_ms),
         degraded=degraded,
+        value=candidate.value,
+        because=because(model, candidate.features),
+        losers=losers,
+        deferred_ms=at_ms - candidate.since_ms,
+        cost_micros=choice.cost_micros,
+        paid_day=choice.paid_day,
     )
-
-
-def _publish(customer: Customer, spec: Campaign, decision: Decision, emits: list[Emit]) -> None:
-    """Remember the decision in the book, and publish it."""
-    book = customer.book
-    book.record_send(spec.id, decision.decided_at_ms)
-    if decision.status == "send":
-        book.exposures.append(
-            Exposure(
-                decision.decision_id,
-                spec.id,
-                decision.channel,
-                decision.decided_at_ms + spec.attribution_window_ms,
-            )
-        )
-        if len(book.exposures) > EXPOSURES_LIMIT:
-            del book.exposures[0]
-    emits.append(Emit(DECISIONS, decision.user_id, decision))
 
 
 def _example(decision: Decision, features: list[float]) -> Example:
@@ -156,30 +357,3 @@ def _example(decision: Decision, features: list[float]) -> Example:
         decided_at_ms=decision.decided_at_ms,
         holdout=decision.status == "holdout",
     )
-
-
-def _audit_refusal(
-    candidate: Candidate,
-    trigger: Trigger,
-    name: str,
-    reason: str,
-    world: World,
-    emits: list[Emit],
-) -> None:
-    user = candidate.user_id
-    if xxh3_64_intdigest(user.encode()) % world.audited_share:
-        return
-    record = CandidateAudit(
-        decision_id=name,
-        user_id=user,
-        campaign_id=candidate.spec.id,
-        campaign_version=candidate.spec.version,
-        trigger_event_id=trigger.event_id,
-        ts=trigger.at_ms,
-        end="suppressed",
-        gate=reason,
-        score=candidate.score,
-        model_version=world.model.version,
-        policy_version=world.policy.version,
-    )
-    emits.append(Emit(AUDIT, user, record))

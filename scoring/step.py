@@ -6,20 +6,26 @@ draws are seeded by the decision's id. The customer is changed in place; the wor
 
 from __future__ import annotations
 
-from schemas.control import Campaign
+from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
+
 from schemas.errors import InvalidRecord
-from schemas.event import BehaviorEvent
+from schemas.event import BehaviorEvent, Consent
 from schemas.learning import Reward
-from schemas.outcome import Outcome
+from schemas.outcome import CHANNELS, Outcome
 from schemas.topics import REWARDS
 from schemas.wire import instant_ms
-from scoring.campaigns.base import Trigger
-from scoring.decide import decide
+from scoring.campaigns.base import trigger_of
+from scoring.decide import Wish, cancelled, decide
 from scoring.emit import Emit, Step
 from scoring.world import World
-from state.book import Exposure
+from state.book import ARRIVED, Book, Exposure
 from state.customer import Customer
-from state.fact import fact_of_event, fact_of_outcome, id64
+from state.fact import Fact, fact_of_event, fact_of_outcome, id64
+
+if TYPE_CHECKING:
+    from state.purse import Purse
 
 _UPDATED = Step("updated", "", [])
 _LATE = Step("late", "", [])
@@ -45,7 +51,12 @@ def event_time(ts: int | str, ingested_ms: int, world: World) -> int:
 
 
 def on_event(
-    customer: Customer, event: BehaviorEvent, ts: int, ingested_ms: int, world: World
+    customer: Customer,
+    event: BehaviorEvent,
+    ts: int,
+    ingested_ms: int,
+    world: World,
+    purse: Purse | None = None,
 ) -> Step:
     """A behaviour event: remember it, and let the campaigns that listen to it speak.
 
@@ -58,23 +69,30 @@ def on_event(
     book = customer.book
     fact = fact_of_event(event, ts, digest, book.revision + 1)
     customer.accept(fact)
+    if book.bounced and event.consent is not None:
+        _opt_in(book, event.consent)
+    taken_back = _take_back(event.user_id, fact, book, world) if book.deferred else []
     listeners = world.listeners(fact.action)
     if late:
         for kind in listeners:
             kind.on_late_fact(fact, book)
-        return _LATE
-    triggered: list[tuple[Campaign, Trigger]] = []
+        return Step("late", "", taken_back) if taken_back else _LATE
+    wishes: list[Wish] = []
     for kind in listeners:
         trigger = kind.on_fact(fact, event.event_id, ingested_ms, customer)
         if trigger is not None:
-            triggered.append((kind.spec, trigger))
-    if not triggered:
-        return _UPDATED
-    return Step(*decide(event.user_id, customer, triggered, world))
+            wishes.append((kind.spec, trigger, trigger.at_ms))
+    if not wishes:
+        return Step("updated", "", taken_back) if taken_back else _UPDATED
+    step = decide(event.user_id, customer, wishes, world, purse)
+    return step._replace(emits=taken_back + step.emits) if taken_back else step
 
 
-def on_outcome(customer: Customer, outcome: Outcome, ts: int) -> Step:
-    """An outcome: remember it, and pay the reward if it answers an open exposure."""
+def on_outcome(customer: Customer, outcome: Outcome, ts: int, purse: Purse | None = None) -> Step:
+    """An outcome: remember it, and pay the reward if it answers an open exposure.
+
+    What arrived is settled for caps and budget; what bounced is given back.
+    """
     digest = id64(outcome.outcome_id)
     if customer.knows(digest):
         return _DUPLICATE
@@ -84,49 +102,106 @@ def on_outcome(customer: Customer, outcome: Outcome, ts: int) -> Step:
     campaign = outcome.campaign_id if exposure is None else exposure.campaign
     channel = outcome.channel if exposure is None else exposure.channel
     customer.accept(fact_of_outcome(outcome, ts, digest, book.revision + 1, campaign, channel))
+    if outcome.decision_id is not None:
+        book.settle_send(id64(outcome.decision_id), outcome.kind, channel, ts)
     if place is None or exposure is None:
         needs_one = outcome.kind not in ("unsubscribed", "complained")
         return Step("unmatched" if needs_one else "updated", "", [])
-    emits: list[Emit] = []
-    match outcome.kind:
-        case "clicked" if not exposure.clicked:
-            book.exposures[place] = Exposure(
-                exposure.decision_id,
+    if outcome.kind == "bounced":
+        del book.exposures[place]  # never seen, so it teaches nothing
+        if purse is not None:
+            purse.release(
                 exposure.campaign,
-                exposure.channel,
-                exposure.closes_ms,
-                clicked=True,
+                exposure.channel,  # type: ignore[arg-type]
+                exposure.paid_day,
+                exposure.cost_micros,
             )
-            emits.append(_reward(outcome.user_id, exposure, "clicked", 1.0, ts))
-        case "converted":
-            emits.append(
-                _reward(outcome.user_id, exposure, "converted", 0.0, ts, outcome.value or 0.0)
-            )
-        case "bounced":
-            del book.exposures[place]  # never seen, so it teaches nothing
+        return _UPDATED
+    user, kind = outcome.user_id, outcome.kind
+    emits: list[Emit] = []
+    if kind == "clicked" and not exposure.clicked:
+        emits.append(_reward(user, exposure, kind, 1.0, ts))
+    elif kind == "converted":
+        emits.append(_reward(user, exposure, kind, 0.0, ts, outcome.value or 0.0))
+    if kind in ARRIVED and (exposure.paid_day or emits):
+        book.exposures[place] = replace(
+            exposure, clicked=exposure.clicked or kind == "clicked", paid_day=""
+        )
     return Step("updated", "", emits)
 
 
-def on_due(user_id: str, customer: Customer, now_ms: int, world: World) -> list[Emit]:
-    """Time has come to ``now_ms`` for this customer: close what has run out, in order of time."""
+def on_due(
+    user_id: str, customer: Customer, now_ms: int, world: World, purse: Purse | None = None
+) -> list[Emit]:
+    """Time has come to ``now_ms`` for this customer: do what has become due, in order of time."""
     book = customer.book
     emits: list[Emit] = []
     for exposure in [e for e in book.exposures if e.closes_ms <= now_ms]:
         book.exposures.remove(exposure)
         if not exposure.clicked:
             emits.append(_reward(user_id, exposure, "expired", 0.0, exposure.closes_ms))
-    due = sorted(
-        (armed.due_ms, name) for name, armed in book.armed.items() if armed.due_ms <= now_ms
-    )
-    for _, name in due:
-        armed = book.armed.pop(name)
+    while (moment_ms := book.next_moment_ms()) is not None and moment_ms <= now_ms:
+        wishes = _waits_over(customer, moment_ms, world)
+        emits += _resume(user_id, customer, moment_ms, wishes, world)
+        if wishes:
+            emits += decide(user_id, customer, wishes, world, purse, by_time=True).emits
+    return emits
+
+
+def _waits_over(customer: Customer, now_ms: int, world: World) -> list[Wish]:
+    """The campaigns whose wait for something not to happen ends at this very moment."""
+    armed = customer.book.armed
+    wishes: list[Wish] = []
+    for name in sorted(name for name, wait in armed.items() if wait.due_ms == now_ms):
+        wait = armed.pop(name)
+        kind = world.campaigns.get(name)
+        trigger = None if kind is None else kind.on_due(wait)
+        if kind is not None and trigger is not None:
+            wishes.append((kind.spec, trigger, trigger.at_ms))
+    return wishes
+
+
+def _resume(
+    user_id: str, customer: Customer, now_ms: int, wishes: list[Wish], world: World
+) -> list[Emit]:
+    """Ask again for what was deferred until this moment; tell what has lost its reason."""
+    deferred = customer.book.deferred
+    fresh = {spec.id for spec, _, _ in wishes}
+    emits: list[Emit] = []
+    for name in sorted(name for name, waiting in deferred.items() if waiting.due_ms == now_ms):
+        waiting = deferred.pop(name)
         kind = world.campaigns.get(name)
         if kind is None:
+            emits.append(cancelled(user_id, name, 0, waiting, now_ms, "campaign_gone", world))
             continue
-        trigger = kind.on_due(armed)
-        if trigger is not None:
-            emits += decide(user_id, customer, [(kind.spec, trigger)], world)[2]
+        spec = kind.spec
+        if name in fresh:
+            reason = "superseded"
+        elif not kind.still(spec, waiting, now_ms, customer, world):
+            reason = "reason_gone"
+        else:
+            wishes.append((spec, trigger_of(waiting, now_ms), waiting.event_ms))
+            continue
+        emits.append(cancelled(user_id, name, spec.version, waiting, now_ms, reason, world))
     return emits
+
+
+def _take_back(user_id: str, fact: Fact, book: Book, world: World) -> list[Emit]:
+    """Cancel the deferred messages whose reason a fact, perhaps a late one, has ended."""
+    emits: list[Emit] = []
+    for name, waiting in list(book.deferred.items()):
+        kind = world.campaigns.get(name)
+        if kind is not None and kind.takes_back(kind.spec, fact, waiting):
+            del book.deferred[name]
+            version = kind.spec.version
+            emits.append(cancelled(user_id, name, version, waiting, fact.ts, "reason_gone", world))
+    return emits
+
+
+def _opt_in(book: Book, consent: Consent) -> None:
+    for channel in CHANNELS:
+        if getattr(consent, channel):
+            book.opted_in(channel)
 
 
 def _open_exposure(exposures: list[Exposure], outcome: Outcome, ts: int) -> int | None:

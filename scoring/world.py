@@ -19,6 +19,7 @@ from schemas.pricing import LearnedResponse
 from schemas.wire import decode_control
 from scoring.campaigns import ready
 from scoring.campaigns.base import CampaignKind
+from scoring.gates import Chain, chain, check
 from scoring.model import LogisticModel, prior_model, verify
 from scoring.offers import PriceList
 from scoring.policies import POLICIES
@@ -51,6 +52,7 @@ class World:
         self._updated: dict[str, int] = {}
         self._listeners: dict[str, tuple[CampaignKind, ...]] = {}
         self._price_lists: dict[str, PriceList] = {}
+        self._chains: dict[str, Chain] = {}
 
     def listeners(self, action: str) -> tuple[CampaignKind, ...]:
         """The active campaigns that want facts of this action, by id."""
@@ -72,6 +74,13 @@ class World:
             else (policy.prior_alpha, policy.prior_beta)
             for channel in channels
         )
+
+    def chain(self, spec: Campaign) -> Chain:
+        """The gates of a campaign in force, made ready for it under the policy in force."""
+        found = self._chains.get(spec.id)
+        if found is None:
+            found = self._chains[spec.id] = chain(spec, self.policy)
+        return found
 
     def price_list(self, spec: Campaign) -> PriceList:
         """The offers of a campaign in force, by the response that was learned of it if any was."""
@@ -119,6 +128,7 @@ class World:
             case Campaign():
                 PriceList(record)  # refuses limits that cannot be, before anything is changed
                 self._price_lists.pop(record.id, None)
+                self._chains.pop(record.id, None)
                 if record.status == "active":
                     self.campaigns[record.id] = ready(record)
                 else:
@@ -127,7 +137,12 @@ class World:
             case Model():
                 self.model = verify(record)
             case Policy():
+                try:
+                    check(record)
+                except ValueError as error:
+                    raise RefusedControl("refused_control", f"policy: {error}") from None
                 self.policy = record
+                self._chains.clear()
             case Posterior():
                 self.posteriors[record.campaign_id, record.channel] = record
             case CatalogueItem():
@@ -142,11 +157,13 @@ class World:
             case "campaign":
                 self.campaigns.pop(name, None)
                 self._price_lists.pop(name, None)
+                self._chains.pop(name, None)
                 self._listeners.clear()
             case "model":
                 self.model = self._prior()
             case "policy":
                 self.policy = Policy()
+                self._chains.clear()
             case "posterior":
                 campaign, _, channel = name.partition("/")
                 self.posteriors.pop((campaign, channel), None)

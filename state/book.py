@@ -5,10 +5,15 @@ from __future__ import annotations
 from typing import Final
 
 from msgspec import Struct, field
+from msgspec.structs import replace
 
-SENDS_LIMIT: Final = 16
+SENDS_LIMIT: Final = 64
 EXPOSURES_LIMIT: Final = 32
 LAST_SENT_LIMIT: Final = 64
+DEFERRED_LIMIT: Final = 8
+
+_BOUNCED: Final = "bounced"
+ARRIVED: Final = frozenset({"delivered", "opened", "clicked", "converted"})
 
 
 class Armed(Struct, array_like=True, frozen=True, gc=False):
@@ -43,14 +48,33 @@ class Note(Struct, array_like=True, gc=False):
     texts: list[str] = field(default_factory=list)
 
 
+class Send(Struct, array_like=True, frozen=True, gc=False):
+    """A message that counts for the caps from its decision on.
+
+    It is reserved until ``until_ms``: a bounce before that takes it back. 0 is confirmed, by its
+    arrival; time confirms it as well, and nobody has to be woken for that.
+    """
+
+    at_ms: int
+    until_ms: int
+    digest: int
+    channel: str
+    category: str
+
+
 class Exposure(Struct, array_like=True, frozen=True, gc=False):
-    """A decision that was published and whose attribution window is open."""
+    """A decision that was published and whose attribution window is open.
+
+    ``paid_day`` names the day whose budget it was paid from while that may still be given back.
+    """
 
     decision_id: str
     campaign: str
     channel: str
     closes_ms: int
     clicked: bool = False
+    paid_day: str = ""
+    cost_micros: int = 0
 
 
 class Book(Struct, array_like=True):
@@ -59,37 +83,92 @@ class Book(Struct, array_like=True):
     ``armed`` and ``notes`` are kept by what is watched for, which many campaigns may share
     (`scoring.campaigns.base.Watch.key`).
     ``hints`` are the outstanding entries of the shard's due list for this customer, earliest first.
+    ``deferred`` are, by campaign, the messages that wait for the end of the quiet hours; their
+    ``event_ms`` is when the reason arose. ``bounced`` counts, by channel, the messages that came
+    back since one got through.
     """
 
     revision: int = 0
     newest_ms: int = 0
-    sends: list[int] = field(default_factory=list)
+    sends: list[Send] = field(default_factory=list)
     last_sent: dict[str, int] = field(default_factory=dict)
     armed: dict[str, Armed] = field(default_factory=dict)
     exposures: list[Exposure] = field(default_factory=list)
     hints: list[int] = field(default_factory=list)
     notes: dict[str, Note] = field(default_factory=dict)
+    deferred: dict[str, Armed] = field(default_factory=dict)
+    bounced: dict[str, int] = field(default_factory=dict)
 
-    def record_send(self, campaign: str, now_ms: int) -> None:
-        """Remember a send for the frequency cap and the campaign's cooldown."""
-        self.sends.append(now_ms)
-        if len(self.sends) > SENDS_LIMIT:
-            del self.sends[0]
-        self.last_sent[campaign] = now_ms
-        if len(self.last_sent) > LAST_SENT_LIMIT:
-            del self.last_sent[min(self.last_sent, key=lambda name: self.last_sent[name])]
+    def record_spoken(self, campaign: str, now_ms: int) -> None:
+        """Remember when a campaign spoke, for its cooldown."""
+        last_sent = self.last_sent
+        last_sent[campaign] = now_ms
+        if len(last_sent) > LAST_SENT_LIMIT:
+            del last_sent[min(last_sent, key=last_sent.__getitem__)]
 
-    def sends_since(self, start_ms: int) -> int:
-        """How many messages were sent after ``start_ms``, at most `SENDS_LIMIT`."""
-        return sum(1 for sent in self.sends if sent > start_ms)
+    def record_send(self, send: Send) -> None:
+        """Count a message for the caps."""
+        sends = self.sends
+        sends.append(send)
+        if len(sends) > SENDS_LIMIT:
+            del sends[min(range(len(sends)), key=lambda place: sends[place].at_ms)]
 
-    def wake_at_ms(self) -> int | None:
-        """When this customer must be looked at again, in event time; None for never."""
+    def settle_send(self, digest: int, kind: str, channel: str | None, ts: int) -> None:
+        """An outcome of a message: what arrived is confirmed, what bounced in time counts no more.
+
+        ``channel`` is what the outcome says; what was sent knows better.
+        """
+        arrived = kind in ARRIVED
+        if not arrived and kind != _BOUNCED:
+            return
+        for place, send in enumerate(self.sends):
+            if send.digest == digest:
+                channel = send.channel
+                if arrived:
+                    self.sends[place] = replace(send, until_ms=0)
+                elif ts <= send.until_ms:
+                    del self.sends[place]
+                break
+        if channel is None:
+            return
+        if arrived:
+            self.bounced.pop(channel, None)
+        else:
+            self.bounced[channel] = self.bounced.get(channel, 0) + 1
+
+    def opted_in(self, channel: str) -> None:
+        """The customer opted in anew: what came back before says nothing of the channel now."""
+        self.bounced.pop(channel, None)
+
+    def sends_since(self, start_ms: int, channel: str | None, category: str | None) -> int:
+        """How many messages count after ``start_ms``; None is any channel or category."""
+        count = 0
+        for send in self.sends:
+            if (
+                send.at_ms > start_ms
+                and (channel is None or send.channel == channel)
+                and (category is None or send.category == category)
+            ):
+                count += 1
+        return count
+
+    def next_moment_ms(self) -> int | None:
+        """When the first wait or deferred message is due, in event time; None for never."""
         first = None
         for armed in self.armed.values():
             if first is None or armed.due_ms < first:
                 first = armed.due_ms
-        for exposure in self.exposures:
-            if first is None or exposure.closes_ms < first:
-                first = exposure.closes_ms
+        if self.deferred:
+            for waiting in self.deferred.values():
+                if first is None or waiting.due_ms < first:
+                    first = waiting.due_ms
+        return first
+
+    def wake_at_ms(self) -> int | None:
+        """When this customer must be looked at again, in event time; None for never."""
+        first = self.next_moment_ms() if self.armed or self.deferred else None
+        if self.exposures:
+            for exposure in self.exposures:
+                if first is None or exposure.closes_ms < first:
+                    first = exposure.closes_ms
         return first

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
-from schemas.control import AbsenceTrigger, Campaign, EventTrigger, Policy
+from schemas.control import AbsenceTrigger, Campaign, Cap, EventTrigger, Policy
 
 MINUTE = 60_000
 HOUR = 60 * MINUTE
 DAY = 24 * HOUR
 
 
-def policy(**fields: Any) -> Policy:
-    """A policy without a holdout."""
-    return Policy(**{"holdout_ratio": 0.0, "lateness_ms": MINUTE, **fields})
+def policy(cap_sends: int = 3, cap_window_ms: int = DAY, **fields: Any) -> Policy:
+    """A policy without a holdout, of one cap unless ``caps`` says otherwise."""
+    caps = (Cap(cap_sends, cap_window_ms),)
+    return Policy(**{"holdout_ratio": 0.0, "lateness_ms": MINUTE, "caps": caps, **fields})
 
 
 def viewed_again(**fields: Any) -> Campaign:

@@ -47,7 +47,8 @@ def _values(kind: kinds.Type, pattern: str | None = None) -> st.SearchStrategy[A
             return st.sampled_from(kind.values)
         case kinds.VarTupleType() | kinds.ListType():
             most = 4 if kind.max_length is None else min(4, kind.max_length)
-            return st.lists(_values(kind.item_type), min_size=kind.min_length or 0, max_size=most)
+            least = kind.min_length or 0
+            return st.lists(_values(kind.item_type), min_size=least, max_size=max(least, most))
         case kinds.TupleType():
             return st.tuples(*map(_values, kind.item_types)).map(list)
         case kinds.DictType():

@@ -74,7 +74,7 @@ def _table(records: Iterable[Record]) -> list[str]:
             about = f"{trigger}, {'/'.join(record.channels)}, holdout {record.holdout_ratio:.1%}"
             lines.append(f"{record.id:<24} v{record.version:<4} {record.status:<7} {about}")
         else:
-            about = f"holdout {record.holdout_ratio:.1%}, {record.cap_sends} sends at most"
+            about = f"holdout {record.holdout_ratio:.1%}, {len(record.caps)} caps"
             lines.append(f"{'(policy)':<24} v{record.version:<4} {'active':<7} {about}")
     return lines or ["nothing runs; publish with `beckon campaigns apply`"]
 

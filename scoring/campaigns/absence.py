@@ -65,6 +65,10 @@ class AbsenceCampaign(CampaignKind):
         """Speak, about what the customer left behind."""
         return Trigger(armed.event_id, armed.due_ms, armed.ingested_ms, armed.item, armed.category)
 
+    def takes_back(self, spec: Campaign, fact: Fact, pending: Armed) -> bool:
+        """What ends the wait also takes the reason from what waits for the morning."""
+        return self._ends(fact.action) and fact.ts >= pending.event_ms
+
     def _begins(self, action: str) -> bool:
         return self._after is None or action in self._after
 

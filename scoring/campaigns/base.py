@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from msgspec import Struct
 
@@ -11,11 +11,18 @@ from state.book import Armed, Book
 from state.customer import Customer
 from state.fact import Fact
 
+if TYPE_CHECKING:
+    from scoring.world import World
+
 ANY: Final = "*"
 
 
 class Trigger(Struct, frozen=True):
-    """What set a campaign off; times are event time, UTC ms."""
+    """What set a campaign off; times are event time, UTC ms.
+
+    ``place`` is a shop, ``items`` is what to recommend, and after ``until_ms`` (0 for never) there
+    is no reason left to speak.
+    """
 
     event_id: str
     at_ms: int
@@ -24,6 +31,9 @@ class Trigger(Struct, frozen=True):
     category: str | None
     brand: str | None = None
     price: float | None = None
+    place: str | None = None
+    items: tuple[str, ...] = ()
+    until_ms: int = 0
 
 
 class CampaignKind:
@@ -55,7 +65,33 @@ class CampaignKind:
         """The wait that this campaign armed has run out; a trigger if it still wants to speak."""
         return None
 
+    def takes_back(self, spec: Campaign, fact: Fact, pending: Armed) -> bool:
+        """Whether a fact, perhaps a late one, takes the reason from a message that waits."""
+        return False
+
+    def still(
+        self, spec: Campaign, pending: Armed, now_ms: int, customer: Customer, world: World
+    ) -> bool:
+        """Whether a message that waited still has its reason when its time has come."""
+        return not pending.until_ms or now_ms < pending.until_ms
+
 
 def names(actions: tuple[str, ...]) -> frozenset[str] | None:
     """The set of actions, None for any."""
     return None if ANY in actions else frozenset(actions)
+
+
+def trigger_of(armed: Armed, at_ms: int) -> Trigger:
+    """The trigger in what waited until ``at_ms``."""
+    return Trigger(
+        armed.event_id,
+        at_ms,
+        armed.ingested_ms,
+        armed.item,
+        armed.category,
+        armed.brand,
+        armed.price,
+        armed.place,
+        armed.items,
+        armed.until_ms,
+    )

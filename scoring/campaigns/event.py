@@ -6,6 +6,7 @@ from typing import Final
 
 from schemas.control import Campaign, EventTrigger
 from scoring.campaigns.base import CampaignKind, Trigger, names
+from state.book import Armed
 from state.customer import Customer
 from state.fact import Fact
 
@@ -13,7 +14,7 @@ from state.fact import Fact
 class EventCampaign(CampaignKind):
     """Fires at one of ``actions``, when there were ``at_least`` of them within ``within_ms``."""
 
-    __slots__ = ("_actions", "_at_least", "_same", "_within_ms")
+    __slots__ = ("_actions", "_at_least", "_same", "_unless", "_within_ms")
 
     def __init__(self, spec: Campaign) -> None:
         super().__init__(spec)
@@ -23,6 +24,7 @@ class EventCampaign(CampaignKind):
         self._at_least: Final = trigger.at_least
         self._within_ms: Final = trigger.within_ms
         self._same: Final = trigger.same
+        self._unless: Final = names(trigger.unless)
 
     def listens_to(self, action: str) -> bool:
         """Only to the actions it counts."""
@@ -43,6 +45,11 @@ class EventCampaign(CampaignKind):
         return Trigger(
             event_id, fact.ts, ingested_ms, fact.item, fact.category, fact.brand, fact.price
         )
+
+    def takes_back(self, spec: Campaign, fact: Fact, pending: Armed) -> bool:
+        """One of ``unless`` afterwards takes the reason away."""
+        unless = self._unless
+        return (unless is None or fact.action in unless) and fact.ts >= pending.event_ms
 
     def _enough(self, fact: Fact, customer: Customer) -> bool:
         item = category = None

@@ -15,8 +15,9 @@ from typing import Any
 
 import msgspec
 
+from state.book import Armed, Send
 from state.customer import TAIL_SOFT, VERSION, Customer
-from state.fact import Fact
+from state.fact import Fact, id64
 from tests.strategies import LATENESS_MS, fact_of, in_order
 
 FOLDER = Path(__file__).parent
@@ -91,7 +92,11 @@ def golden_customer() -> Customer:
     customer.settle(facts[settled - 1].ts + LATENESS_MS + 1, LATENESS_MS)
     for fact in facts[settled:]:
         customer.accept(fact)
-    customer.book.record_send("view-cart", _START_MS + 16 * _MINUTE)
+    book, sent_ms = customer.book, _START_MS + 16 * _MINUTE
+    book.record_spoken("view-cart", sent_ms)
+    book.record_send(Send(sent_ms, sent_ms + _DAY, id64("d1"), "push", "general"))
+    book.deferred["left"] = Armed(sent_ms + 9 * _DAY, "golden-15", sent_ms, sent_ms, "item-1")
+    book.bounced["sms"] = 1
     return customer
 
 

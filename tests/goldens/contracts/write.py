@@ -12,15 +12,17 @@ from schemas.audit import Candidate, Outcomes
 from schemas.control import (
     AbsenceTrigger,
     Campaign,
+    Cap,
     CatalogueItem,
     EventTrigger,
     Golden,
     Model,
     Policy,
     Posterior,
+    QuietHours,
 )
 from schemas.deadletter import DeadLetter
-from schemas.decision import Decision, Offer
+from schemas.decision import Decision, Loser, Offer
 from schemas.event import Attribution, BehaviorEvent, Consent, Device, Location, Traits
 from schemas.learning import Example, Reward
 from schemas.outcome import Outcome
@@ -70,11 +72,17 @@ RECORDS: Final[dict[str, Any]] = {
         policy_version=2,
         posterior_version=17,
         offer=Offer("coupon", 0.125, 3),
-        reason="third view of shoes",
+        reason="sent",
         item_id="shoe-7",
         item_category="shoes",
         feature_age_ms=40,
         degraded=("no_model",),
+        value=0.25,
+        because=("discount of the offer: odds x 1.5",),
+        losers=(Loser("left", "arbitration", "lost_arbitration", 0.5, 0.125),),
+        deferred_ms=3_600_000,
+        cost_micros=2_000,
+        paid_day="2023-11-14",
     ),
     "campaign-event": Campaign(
         "spring",
@@ -92,7 +100,13 @@ RECORDS: Final[dict[str, Any]] = {
     "model": Model(
         "ctr", "m-4", "AAEC", "0" * 64, "f00d", Golden([[0.0, 1.0]], [0.5]), 0.875, 1_000, TS
     ),
-    "policy": Policy(version=2, default_zone="Asia/Shanghai", updated_ms=TS),
+    "policy": Policy(
+        version=2,
+        caps=(Cap(3, 86_400_000), Cap(1, per="day", channel="sms", category="sale")),
+        quiet_hours=QuietHours("21:30", "09:00"),
+        default_zone="Asia/Shanghai",
+        updated_ms=TS,
+    ),
     "posterior": Posterior("spring", "push", 3.5, 40.0, 17, TS),
     "item": CatalogueItem("shoe-7", "shoes", "Ace", 59.9, 0.25, 12, TS),
     "profile": Profile("ann", TS, 12, 9, "QktDAQ=="),
@@ -105,7 +119,7 @@ RECORDS: Final[dict[str, Any]] = {
     ),
     "audit-outcomes": Outcomes("a7", ["beckon.events.v1"], [(0, 3, 41, "dead", "broken_json")]),
     "audit-candidate": Candidate(
-        "d-1", "ann", "spring", 3, "e-1", TS, "suppressed", "consent", 0.0625, "m-4", 2
+        "d-1", "ann", "spring", 3, "e-1", TS, "suppressed", "consent", "no_opt_in", 0.0625, "m-4", 2
     ),
 }
 

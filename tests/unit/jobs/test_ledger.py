@@ -137,7 +137,7 @@ def test_what_cannot_be_read_is_a_fault(enter):
 
 def test_candidates_are_passed_over():
     book = balanced_book()
-    candidate = Candidate("d", "u", "c", 1, "e", 0, "held", "", 0.5, "m", 1)
+    candidate = Candidate("d", "u", "c", 1, "e", 0, "suppressed", "caps", "global_cap", 0.5, "m", 1)
     book.audit(encode(candidate))
     assert book.close() == balanced_book().close()
 

@@ -183,7 +183,7 @@ def test_the_tail_stays_bounded_when_nothing_ever_settles() -> None:
 def sample() -> bytes:
     customer = settled(views(40))
     take(customer, views(5, first=50))
-    customer.book.record_send("summer", START_MS)
+    customer.book.record_spoken("summer", START_MS)
     return customer.encode()
 
 

@@ -1,0 +1,34 @@
+"""Channel: one of those that are left, by the policy that learns; then the message is paid for."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from schemas.budget import micros
+from schemas.outcome import Channel
+from scoring.gates.base import Candidate
+from scoring.world import World
+
+
+class Choice(NamedTuple):
+    """How a message goes out, and the day of the budget that pays for it ("" for none)."""
+
+    channel: Channel
+    propensity: float
+    cost_micros: int
+    paid_day: str
+
+
+def choose(candidate: Candidate, world: World) -> Choice | None:
+    """Draw a channel and take its cost from the purse; None when the money is not there.
+
+    A held-out customer's message is not sent, and costs nothing.
+    """
+    place, propensity = world.channel_policy.choose(candidate.decision_id, candidate.arms)
+    channel = candidate.channels[place]
+    spec, purse = candidate.spec, candidate.purse
+    cost = micros(world.policy.channel_cost.get(channel, 0.0))
+    if spec.budget is None or candidate.held_out:
+        return Choice(channel, propensity, cost, "")
+    day = "" if purse is None else purse.reserve(spec, channel, candidate.at_ms, cost)
+    return Choice(channel, propensity, cost, day) if day else None
