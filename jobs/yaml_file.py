@@ -21,6 +21,7 @@ T = TypeVar("T", bound=msgspec.Struct)
 Place = tuple[str | int, ...]
 
 _AT: Final = re.compile(r" - at `(?:(?:key|value)` in `)?\$(.*)`$", re.DOTALL)
+_INT: Final = "tag:yaml.org,2002:int"
 _STEP: Final = re.compile(r"\.(\w+)|\[(\d+|\.\.\.)\]")
 _UNKNOWN: Final = re.compile(r"unknown field `(.+)`")
 _INVALID: Final = re.compile(r"Invalid (?:enum )?value '(.*)'", re.DOTALL)
@@ -87,6 +88,8 @@ class Document:
         if isinstance(node, yaml.SequenceNode):
             return [self._plain(loader, item, (*place, i)) for i, item in enumerate(node.value)]
         if not isinstance(node, yaml.MappingNode):
+            if node.tag == _INT and ":" in node.value:
+                return node.value  # 22:30, which YAML 1.1 would read as 1350
             try:
                 return loader.construct_object(node)
             except ValueError as error:  # such as 2017-13-45, which looks like a date

@@ -109,6 +109,7 @@ class Traits(Struct, frozen=True, omit_defaults=True):
     language: Label | None = None
     member_level: Label | None = None
     member_until_ms: int | None = None
+    payment_due_ms: int | None = None
     income_band: Label | None = None
     signup_ms: int | None = None
     phone: Label | None = None

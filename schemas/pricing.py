@@ -45,8 +45,9 @@ class Pricing(Struct, frozen=True):
 
     ``order_value`` and ``margin_ratio`` hold where neither the trigger nor the catalogue knows
     better. No offer is chosen that leaves less than ``least_margin_ratio`` of what the customer
-    pays, and none is made as it stands where a least above 0 is stated. For ``explore_ratio`` of the decisions the offer is drawn evenly from all that are
-    allowed, so that the price response can be learned without bias.
+    pays, and none is made as it stands where a least above 0 is stated. For ``explore_ratio`` of
+    the decisions the offer is drawn evenly from all that are allowed, so that the price response
+    can be learned without bias.
     """
 
     order_value: Annotated[float, Meta(gt=0, le=1e12)] = 50.0

@@ -1,13 +1,21 @@
-"""What every kind of campaign is: a trigger over one customer's facts."""
+"""What every kind of campaign is: something to watch for in one customer's facts.
+
+Campaigns that watch for the same thing share one `Watch`, so that what a thousand of them cost
+depends on how many things they watch for: one count, one wait, one note in the customer's book.
+`scoring.campaigns.index` shares them out and finds the few that want a fact.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from msgspec import Struct
 
 from schemas.control import Campaign
-from state.book import Armed, Book
+from scoring.conditions import Condition, View
+from scoring.conditions import when as condition_on_event
+from state.book import Armed, Book, Note
 from state.customer import Customer
 from state.fact import Fact
 
@@ -36,34 +44,122 @@ class Trigger(Struct, frozen=True):
     until_ms: int = 0
 
 
-class CampaignKind:
-    """A campaign made ready to run; one instance for each campaign in force, shared by customers.
+Spoken = tuple[Campaign, Trigger]
+"""A campaign that wants to speak, and about what."""
 
-    A kind says which facts it wants (`listens_to`) and answers with a `Trigger` when it wants to
-    speak. What it must remember of a customer it keeps in the customer's book.
+
+class Seen:
+    """A fact as watches are shown it, with what they work out for each other."""
+
+    __slots__ = ("_counts", "_view", "customer", "event_id", "fact", "ingested_ms", "world")
+
+    def __init__(
+        self, fact: Fact, event_id: str, ingested_ms: int, customer: Customer, world: World
+    ) -> None:
+        self.fact = fact
+        self.event_id = event_id
+        self.ingested_ms = ingested_ms
+        self.customer = customer
+        self.world = world
+        self._counts: dict[object, int] = {}
+        self._view: View | None = None
+
+    def trigger(self, **about: Any) -> Trigger:
+        """A trigger about this fact."""
+        fact = self.fact
+        return Trigger(
+            self.event_id,
+            fact.ts,
+            self.ingested_ms,
+            fact.item,
+            fact.category,
+            fact.brand,
+            fact.price,
+            **about,
+        )
+
+    def armed(self, due_ms: int, **about: Any) -> Armed:
+        """A wait about this fact."""
+        fact = self.fact
+        return Armed(
+            due_ms,
+            self.event_id,
+            fact.ts,
+            self.ingested_ms,
+            fact.item,
+            fact.category,
+            fact.brand,
+            fact.price,
+            **about,
+        )
+
+    def count(
+        self,
+        actions: frozenset[str] | None,
+        within_ms: int,
+        item: str | None = None,
+        category: str | None = None,
+    ) -> int:
+        """How many facts like this lie in the window that ends with it; counted once for all."""
+        wanted = (actions, within_ms, item, category)
+        count = self._counts.get(wanted)
+        if count is None:
+            ts = self.fact.ts
+            count = self.customer.count_recent(actions, ts - within_ms, ts, item, category)
+            self._counts[wanted] = count
+        return count
+
+    @property
+    def view(self) -> View:
+        """The customer's profile now."""
+        view = self._view
+        if view is None:
+            customer = self.customer
+            view = self._view = View(customer.profile(), customer.book.newest_ms)
+        return view
+
+
+class Watch:
+    """Something to watch for, and the campaigns in force that wait for it.
+
+    A kind is a subclass. It names the actions it wants (``actions``, None for any) and answers a
+    fact, or the end of a wait, with the campaigns that want to speak. What it must remember of a
+    customer it keeps in the book under ``key``: a wait in ``armed``, anything else in ``notes``.
     """
 
-    __slots__ = ("spec",)
+    NEEDS: ClassVar[str | None] = None
+    """A field without which a fact is of no use to this kind."""
 
-    def __init__(self, spec: Campaign) -> None:
-        self.spec = spec
+    FILTERED: ClassVar[bool] = True
+    """Whether a fact that the campaigns' ``when`` does not hold for is kept away."""
 
-    def listens_to(self, action: str) -> bool:
-        """Whether a fact of this action matters to this campaign."""
+    __slots__ = ("actions", "key", "specs", "when")
+
+    def __init__(self, key: str, specs: tuple[Campaign, ...]) -> None:
+        self.key: Final = key
+        self.specs: Final = specs
+        self.when: Final[Condition[Fact] | None] = condition_on_event(specs[0].when)
+        self.actions: frozenset[str] | None = None
+
+    @classmethod
+    def pattern(cls, trigger: Any) -> tuple[object, ...]:
+        """What triggers must have in common for their campaigns to share a watch."""
         raise NotImplementedError
 
-    def on_fact(
-        self, fact: Fact, event_id: str, ingested_ms: int, customer: Customer
-    ) -> Trigger | None:
-        """Look at a fact that the customer already holds; a trigger if it is time to speak."""
+    def on_fact(self, seen: Seen) -> Iterable[Spoken]:
+        """Look at a fact that the customer already holds; who wants to speak now."""
         raise NotImplementedError
 
     def on_late_fact(self, fact: Fact, book: Book) -> None:
-        """Look at a fact that came later than the bound: it may end a wait, never begin one."""
+        """Look at a fact that came later than the bound: nobody may speak of it."""
 
-    def on_due(self, armed: Armed) -> Trigger | None:
-        """The wait that this campaign armed has run out; a trigger if it still wants to speak."""
-        return None
+    def ends(self, fact: Fact, armed: Armed) -> bool:
+        """Whether a fact, perhaps a late one, ends a wait of this watch."""
+        return False
+
+    def on_due(self, armed: Armed, customer: Customer, world: World) -> Iterable[Spoken]:
+        """A wait has run out, and is out of the book; who wants to speak now."""
+        return ()
 
     def takes_back(self, spec: Campaign, fact: Fact, pending: Armed) -> bool:
         """Whether a fact, perhaps a late one, takes the reason from a message that waits."""
@@ -71,14 +167,36 @@ class CampaignKind:
 
     def still(
         self, spec: Campaign, pending: Armed, now_ms: int, customer: Customer, world: World
-    ) -> bool:
-        """Whether a message that waited still has its reason when its time has come."""
-        return not pending.until_ms or now_ms < pending.until_ms
+    ) -> Armed | None:
+        """What is left of the reason of a message that waited; None when nothing is."""
+        return None if pending.until_ms and now_ms >= pending.until_ms else pending
+
+    def fits(self, fact: Fact) -> bool:
+        """Whether the campaigns' ``when`` holds for a fact."""
+        return self.when is None or self.when.holds(fact)
+
+    def note(self, book: Book) -> Note:
+        """This watch's note in a book, a fresh one where there is none."""
+        found = book.notes.get(self.key)
+        if found is None:
+            found = book.notes[self.key] = Note()
+        return found
 
 
 def names(actions: tuple[str, ...]) -> frozenset[str] | None:
     """The set of actions, None for any."""
     return None if ANY in actions else frozenset(actions)
+
+
+def among(action: str, wanted: frozenset[str] | None) -> bool:
+    """Whether an action is one of those wanted."""
+    return wanted is None or action in wanted
+
+
+def resting(spec: Campaign, at_ms: int, book: Book) -> bool:
+    """Whether a campaign has spoken so recently that it does not look again yet."""
+    last_ms = book.last_sent.get(spec.id)
+    return last_ms is not None and at_ms < last_ms + spec.cooldown_ms
 
 
 def trigger_of(armed: Armed, at_ms: int) -> Trigger:

@@ -2,66 +2,77 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
+from collections.abc import Iterable
 from typing import Final
 
-from schemas.control import Campaign, EventTrigger
-from scoring.campaigns.base import CampaignKind, Trigger, names
+from schemas.control import Campaign
+from schemas.triggers import EventTrigger
+from scoring.campaigns.base import Seen, Spoken, Watch, among, names, resting
 from state.book import Armed
-from state.customer import Customer
 from state.fact import Fact
 
 
-class EventCampaign(CampaignKind):
+class EventWatch(Watch):
     """Fires at one of ``actions``, when there were ``at_least`` of them within ``within_ms``."""
 
-    __slots__ = ("_actions", "_at_least", "_same", "_unless", "_within_ms")
+    __slots__ = ("_levels", "_same", "_unless")
 
-    def __init__(self, spec: Campaign) -> None:
-        super().__init__(spec)
-        trigger = spec.trigger
-        assert isinstance(trigger, EventTrigger)
-        self._actions: Final = names(trigger.actions)
-        self._at_least: Final = trigger.at_least
-        self._within_ms: Final = trigger.within_ms
-        self._same: Final = trigger.same
-        self._unless: Final = names(trigger.unless)
+    def __init__(self, key: str, specs: tuple[Campaign, ...]) -> None:
+        super().__init__(key, specs)
+        self._unless: Final[dict[str, frozenset[str] | None]] = {}
+        levels: defaultdict[int, list[tuple[int, Campaign]]] = defaultdict(list)
+        for spec in specs:
+            trigger = spec.trigger
+            assert isinstance(trigger, EventTrigger)
+            levels[trigger.within_ms].append((trigger.at_least, spec))
+            if trigger.unless:
+                self._unless[spec.id] = names(trigger.unless)
+            self._same = trigger.same
+            self.actions = names(trigger.actions)
+        self._levels: Final = [
+            (within_ms, sorted(level, key=lambda each: (each[0], each[1].id)))
+            for within_ms, level in sorted(levels.items())
+        ]
 
-    def listens_to(self, action: str) -> bool:
-        """Only to the actions it counts."""
-        return self._actions is None or action in self._actions
+    @classmethod
+    def pattern(cls, trigger: EventTrigger) -> tuple[object, ...]:
+        """Actions, and what of them must be the same; one count serves every threshold."""
+        return trigger.actions, trigger.same
 
-    def on_fact(
-        self, fact: Fact, event_id: str, ingested_ms: int, customer: Customer
-    ) -> Trigger | None:
-        """A trigger when enough of the actions, this fact among them, lie in the window.
+    def on_fact(self, seen: Seen) -> Iterable[Spoken]:
+        """Who has enough of the actions, this fact among them, in the window.
 
         A campaign that has just spoken does not look again until its cooldown is over.
         """
-        last_ms = customer.book.last_sent.get(self.spec.id)
-        if last_ms is not None and fact.ts < last_ms + self.spec.cooldown_ms:
-            return None
-        if self._at_least > 1 and not self._enough(fact, customer):
-            return None
-        return Trigger(
-            event_id, fact.ts, ingested_ms, fact.item, fact.category, fact.brand, fact.price
-        )
+        fact, book = seen.fact, seen.customer.book
+        item = category = None
+        countable = True
+        if self._same == "item":
+            item = fact.item
+            countable = item is not None
+        elif self._same == "category":
+            category = fact.category
+            countable = category is not None
+        spoken: list[Spoken] = []
+        for within_ms, level in self._levels:
+            count = 0
+            for at_least, spec in level:
+                if resting(spec, fact.ts, book):
+                    continue
+                if at_least > 1:
+                    if not countable:
+                        break
+                    count = count or seen.count(self.actions, within_ms, item, category)
+                    if count < at_least:
+                        break
+                spoken.append((spec, seen.trigger()))
+        return spoken
 
     def takes_back(self, spec: Campaign, fact: Fact, pending: Armed) -> bool:
         """One of ``unless`` afterwards takes the reason away."""
-        unless = self._unless
-        return (unless is None or fact.action in unless) and fact.ts >= pending.event_ms
-
-    def _enough(self, fact: Fact, customer: Customer) -> bool:
-        item = category = None
-        if self._same == "item":
-            item = fact.item
-            if item is None:
-                return False
-        elif self._same == "category":
-            category = fact.category
-            if category is None:
-                return False
-        seen = customer.count_recent(
-            self._actions, fact.ts - self._within_ms, fact.ts, item, category
+        return (
+            spec.id in self._unless
+            and among(fact.action, self._unless[spec.id])
+            and fact.ts >= pending.event_ms
         )
-        return seen >= self._at_least

@@ -21,8 +21,8 @@ from scoring.offers import (
     DISCOUNT,
     DISCOUNT_FOR_BARGAINER,
     Moment,
-    PriceList,
     Priced,
+    PriceList,
     best_offer,
     discount_at,
     with_offer,
@@ -68,8 +68,8 @@ moments = st.builds(
 )
 
 
-def campaign(pricing: Pricing, offer: Offer = Offer("coupon", 0.1, 7)) -> Campaign:
-    return on_cart(pricing=pricing, offer=offer)
+def campaign(pricing: Pricing) -> Campaign:
+    return on_cart(pricing=pricing, offer=Offer("coupon", 0.1, 7))
 
 
 def one(limits: OfferLimits = COUPON, **fields: object) -> Pricing:

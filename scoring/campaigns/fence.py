@@ -1,0 +1,106 @@
+"""Fence trigger: a customer comes near a shop, or stays there a while."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Final
+
+from schemas.control import Campaign
+from schemas.event import Location
+from schemas.triggers import FenceTrigger
+from scoring.campaigns.base import Seen, Spoken, Watch, resting
+from scoring.campaigns.grid import PlaceGrid, distance_m
+from state.book import Armed
+from state.customer import Customer
+
+if TYPE_CHECKING:
+    from scoring.world import World
+
+GAP_MS: Final = 3_600_000
+"""Without a fix for so long a stay is not known to have gone on: it begins anew."""
+
+CENTRE: Final = "centre"
+"""The name of the place of a fence that has one centre."""
+
+
+class FenceWatch(Watch):
+    """Fires when a fix lies inside that did not before, or the stay has become long enough.
+
+    The note's ``text`` is the place they are at, ``since_ms`` when the stay began, ``last_ms`` the
+    newest fix, and ``seen`` how long they had stayed by then. Who is at one shop stays at it while
+    within its radius, though another be nearer. A fix less exact than the radius says nothing.
+    """
+
+    NEEDS = "location"
+    FILTERED = False
+
+    __slots__ = ("_centre", "_chain", "_radius_m")
+
+    def __init__(self, key: str, specs: tuple[Campaign, ...]) -> None:
+        super().__init__(key, specs)
+        trigger = specs[0].trigger
+        assert isinstance(trigger, FenceTrigger)
+        self._radius_m: Final = trigger.radius_m
+        self._chain: Final = trigger.chain
+        self._centre: Final = PlaceGrid()
+        if trigger.centre is not None:
+            self._centre.put(CENTRE, trigger.centre.lat, trigger.centre.lon)
+
+    @classmethod
+    def pattern(cls, trigger: FenceTrigger) -> tuple[object, ...]:
+        """The fence; entry and stay are seen by the same look."""
+        return trigger.centre, trigger.chain, trigger.radius_m
+
+    def on_fact(self, seen: Seen) -> Iterable[Spoken]:
+        """Who waited for this entry, or for this stay."""
+        fact, book = seen.fact, seen.customer.book
+        fix = fact.location
+        assert fix is not None
+        note = book.notes.get(self.key)
+        if fix.accuracy_m is not None and fix.accuracy_m > self._radius_m:
+            return ()
+        if note is not None and fact.ts < note.last_ms:
+            return ()
+        place = self._place(fix, None if note is None else note.text, seen.world)
+        if note is None:
+            if place is None:
+                return ()
+            note = self.note(book)
+        entered = place is not None and place != note.text
+        if entered or place is None or fact.ts - note.last_ms > GAP_MS:
+            note.text, note.since_ms, note.seen = place, fact.ts, 0
+        note.last_ms = fact.ts
+        before_ms, note.seen = note.seen, fact.ts - note.since_ms
+        if place is None or not self.fits(fact):
+            return ()
+        trigger = seen.trigger(place=place)
+        return [
+            (spec, trigger)
+            for spec in self.specs
+            if _wants(spec, entered, before_ms, note.seen) and not resting(spec, fact.ts, book)
+        ]
+
+    def still(
+        self, spec: Campaign, pending: Armed, now_ms: int, customer: Customer, world: World
+    ) -> Armed | None:
+        """Nothing is left once they were seen elsewhere."""
+        note = customer.book.notes.get(self.key)
+        return pending if note is not None and note.text == pending.place else None
+
+    def _place(self, fix: Location, at: str | None, world: World) -> str | None:
+        shops = self._centre if self._chain is None else world.shops.get(self._chain)
+        if shops is None:
+            return None
+        here = None if at is None else shops.get(at)
+        if here is not None and distance_m(fix.lat, fix.lon, here[1], here[2]) <= self._radius_m:
+            return here[0]
+        found = shops.nearest(fix.lat, fix.lon, self._radius_m)
+        return None if found is None else found[0]
+
+
+def _wants(spec: Campaign, entered: bool, before_ms: int, stayed_ms: int) -> bool:
+    trigger = spec.trigger
+    assert isinstance(trigger, FenceTrigger)
+    if trigger.on == "enter":
+        return entered
+    return before_ms < trigger.dwell_ms <= stayed_ms

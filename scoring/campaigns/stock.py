@@ -1,0 +1,71 @@
+"""Stock trigger: an item that they turn to will soon be gone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Final
+
+from schemas.control import Campaign, CatalogueItem
+from schemas.triggers import StockTrigger
+from scoring.campaigns.base import Seen, Spoken, Watch, names, resting
+from state.book import Armed
+from state.customer import Customer
+from state.fact import Fact
+
+if TYPE_CHECKING:
+    from scoring.world import World
+
+
+class StockWatch(Watch):
+    """Fires at one of ``actions`` on an item of which few are left: some, but few.
+
+    Few is by pieces, or by the days that they last at the present sales.
+    """
+
+    NEEDS = "item"
+
+    __slots__ = ("_at_most", "_cover_days")
+
+    def __init__(self, key: str, specs: tuple[Campaign, ...]) -> None:
+        super().__init__(key, specs)
+        trigger = specs[0].trigger
+        assert isinstance(trigger, StockTrigger)
+        self.actions = names(trigger.actions)
+        self._at_most: Final = trigger.at_most
+        self._cover_days: Final = trigger.cover_days
+
+    @classmethod
+    def pattern(cls, trigger: StockTrigger) -> tuple[object, ...]:
+        """Actions, and what is few."""
+        return trigger.actions, trigger.at_most, trigger.cover_days
+
+    def on_fact(self, seen: Seen) -> Iterable[Spoken]:
+        """Whoever is not resting, about an item that is nearly gone."""
+        fact, book = seen.fact, seen.customer.book
+        assert fact.item is not None
+        if not self._nearly_gone(seen.world.catalogue.get(fact.item)):
+            return ()
+        return [(s, seen.trigger()) for s in self.specs if not resting(s, fact.ts, book)]
+
+    def takes_back(self, spec: Campaign, fact: Fact, pending: Armed) -> bool:
+        """They have bought it."""
+        return (
+            fact.action == "purchase"
+            and fact.item in (pending.item, None)
+            and fact.ts >= pending.event_ms
+        )
+
+    def still(
+        self, spec: Campaign, pending: Armed, now_ms: int, customer: Customer, world: World
+    ) -> Armed | None:
+        """Nothing is left once the item is gone, or there is plenty again."""
+        offered = world.catalogue.get(pending.item or "")
+        return pending if self._nearly_gone(offered) else None
+
+    def _nearly_gone(self, offered: CatalogueItem | None) -> bool:
+        if offered is None or not offered.stock:
+            return False
+        stock, sales = offered.stock, offered.sales_per_day
+        if self._at_most is not None and stock <= self._at_most:
+            return True
+        return self._cover_days is not None and bool(sales) and stock <= self._cover_days * sales
