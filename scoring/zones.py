@@ -92,7 +92,7 @@ class Span:
 def period_start_ms(per: str, at_ms: int, where: tzinfo) -> int:
     """When the day, week (from Monday) or month began that ``at_ms`` belongs to by the clock."""
     day = datetime.fromtimestamp(at_ms // 1_000, where).replace(
-        hour=0, minute=0, second=0, microsecond=0, tzinfo=None
+        hour=0, minute=0, second=0, microsecond=0, tzinfo=None, fold=0
     )
     if per == "week":
         day -= timedelta(days=day.weekday())

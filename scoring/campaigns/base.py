@@ -196,7 +196,7 @@ def among(action: str, wanted: frozenset[str] | None) -> bool:
 def resting(spec: Campaign, at_ms: int, book: Book) -> bool:
     """Whether a campaign has spoken so recently that it does not look again yet."""
     last_ms = book.last_sent.get(spec.id)
-    return last_ms is not None and at_ms < last_ms + spec.cooldown_ms
+    return last_ms is not None and at_ms < last_ms + spec.cooldown_ms > last_ms
 
 
 def trigger_of(armed: Armed, at_ms: int) -> Trigger:

@@ -21,9 +21,10 @@ def ready(spec: Campaign, policy: Policy) -> Gate:
             return "not_in_period"
         if at_ms >= candidate.lasts_until_ms:
             return "expired"
-        last_ms = candidate.book.last_sent.get(name)
-        if last_ms is not None and at_ms < last_ms + cooldown_ms:
-            return "cooldown"
+        if cooldown_ms:
+            last_ms = candidate.book.last_sent.get(name)
+            if last_ms is not None and at_ms < last_ms + cooldown_ms:
+                return "cooldown"
         item = candidate.trigger.item
         if item is not None:
             offered = candidate.catalogue.get(item)
