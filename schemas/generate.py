@@ -12,13 +12,14 @@ from typing import Any, Final
 import msgspec
 
 from schemas.audit import AuditRecord
-from schemas.campaign_file import CampaignFile, PolicyFile
+from schemas.campaign_file import CampaignFile
 from schemas.control import ControlRecord
 from schemas.deadletter import DeadLetter
 from schemas.decision import Decision
 from schemas.event import BehaviorEvent
 from schemas.learning import Example, Reward
 from schemas.outcome import Outcome
+from schemas.policy_file import PolicyFile
 from schemas.profile import Profile
 from schemas.reasons import markdown
 

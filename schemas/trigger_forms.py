@@ -2,46 +2,24 @@
 
 from __future__ import annotations
 
-import re
-from typing import Annotated, Final, Literal, TypeAlias
+from typing import Annotated, Literal, TypeAlias
 
 from msgspec import Meta, Struct, field
 
 from schemas import triggers
 from schemas.triggers import ActionName, Actions, Point, Slug, Span, Weekday
-
-Duration = Annotated[
-    str,
-    Meta(
-        pattern=r"^[1-9][0-9]{0,8}(ms|s|m|h|d)$",
-        description="a duration: a whole number and its unit (ms, s, m, h, d), such as 30m or 1d",
-    ),
-]
-Distance = Annotated[
-    str,
-    Meta(
-        pattern=r"^[0-9]{1,5}(\.[0-9]{1,3})?(m|km)$",
-        description="a distance: a number and its unit (m, km), such as 500m or 3km",
-    ),
-]
-Hours = Annotated[
-    str,
-    Meta(
-        pattern=r"^([01]?[0-9]|2[0-3]):[0-5][0-9]-(([01]?[0-9]|2[0-3]):[0-5][0-9]|24:00)$",
-        description="hours of the day in quotes, such as '14:00-16:00'",
-    ),
-]
-Conditions = Annotated[
-    str | Annotated[tuple[Annotated[str, Meta(min_length=1)], ...], Meta(min_length=1)],
-    Meta(description="a condition such as `price >= 100`, or a list of which all must hold"),
-]
-
-_UNIT_MS: Final = {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
-_DURATION: Final = re.compile(r"(\d+)(ms|s|m|h|d)")
-
-
-class Form(Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind"):
-    """What is told apart by ``kind``; a field that it does not have is a mistake."""
+from schemas.units import (
+    Conditions,
+    Distance,
+    Duration,
+    Form,
+    Hours,
+    Zone,
+    all_of,
+    duration_ms,
+    metres,
+    minutes,
+)
 
 
 class EventForm(Form, frozen=True, tag="event"):
@@ -152,7 +130,7 @@ class FenceForm(Form, frozen=True, tag="fence"):
         """The trigger as the stream reads it."""
         centre = None if self.centre is None else Point(self.centre.lat, self.centre.lon)
         return triggers.FenceTrigger(
-            self.on, centre, self.chain, _metres(self.radius), duration_ms(self.dwell)
+            self.on, centre, self.chain, metres(self.radius), duration_ms(self.dwell)
         )
 
 
@@ -162,7 +140,7 @@ class HoursForm(Form, frozen=True, tag="hours"):
     actions: Actions
     spans: tuple[Hours, ...] = ()
     weekdays: tuple[Weekday, ...] = ()
-    zone: str = "UTC"
+    zone: Zone = "UTC"
     forecast: Slug | None = None
     quietest: Annotated[int, Meta(ge=1, le=12)] = 2
 
@@ -170,7 +148,7 @@ class HoursForm(Form, frozen=True, tag="hours"):
         """The trigger as the stream reads it."""
         return triggers.HoursTrigger(
             self.actions,
-            tuple(map(_span, self.spans)),
+            tuple(Span(*minutes(span)) for span in self.spans),
             self.weekdays,
             self.zone,
             self.forecast,
@@ -240,33 +218,3 @@ TriggerForm: TypeAlias = (
     | OverdueForm
     | SlotForm
 )
-
-
-def duration_ms(text: Literal[0] | str) -> int:
-    """Milliseconds of a `Duration`: ``30m`` → 1 800 000."""
-    if text == 0:
-        return 0
-    found = _DURATION.fullmatch(text)
-    if found is None:
-        raise ValueError(f"{text!r} is no duration")
-    return int(found[1]) * _UNIT_MS[found[2]]
-
-
-def all_of(conditions: str | tuple[str, ...]) -> str:
-    """One condition of a list of which all must hold."""
-    if isinstance(conditions, str):
-        return conditions
-    return conditions[0] if len(conditions) == 1 else " and ".join(f"({c})" for c in conditions)
-
-
-def _metres(distance: str) -> float:
-    if distance.endswith("km"):
-        return round(float(distance[:-2]) * 1_000, 3)
-    return float(distance[:-1])
-
-
-def _span(hours: str) -> Span:
-    start, end = (
-        int(hour) * 60 + int(minute) for hour, minute in (t.split(":") for t in hours.split("-"))
-    )
-    return Span(start, end)

@@ -13,8 +13,20 @@ DAY_MS = 86_400_000
 TIMES_LIMIT = 100
 """Most repeats that a windowed count can ask for: so many times are kept for each customer."""
 
-Slug = Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9-]{0,63}$", description="lower-case slug")]
-ActionName = Annotated[str, Meta(pattern=r"^([a-z][a-z0-9_]{0,31}|\*)$", description="* is any")]
+Slug = Annotated[
+    str,
+    Meta(
+        pattern=r"^[a-z0-9][a-z0-9-]{0,63}$",
+        description="lower-case letters, digits and dashes, such as spring-sale",
+    ),
+]
+ActionName = Annotated[
+    str,
+    Meta(
+        pattern=r"^([a-z][a-z0-9_]{0,31}|\*)$",
+        description="an action in lower case, such as add_to_list, or * for any",
+    ),
+]
 Actions = Annotated[tuple[ActionName, ...], Meta(min_length=1)]
 Milliseconds = Annotated[int, Meta(ge=1, le=366 * DAY_MS)]
 Latitude = Annotated[float, Meta(ge=-90, le=90)]

@@ -6,22 +6,21 @@ are checked before any is used, so a bad one never harms what runs.
 
 from __future__ import annotations
 
-import re
+import time
 from collections.abc import Iterable
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Final
-from zoneinfo import ZoneInfo
 
 from msgspec import Struct
 
+from jobs.campaigns.checks import faults
+from jobs.campaigns.oddities import oddities, too_poor, unpaid
 from jobs.settings import Settings
 from jobs.yaml_file import Document
-from schemas.campaign_file import AbsenceForm, CampaignFile, PolicyFile
+from schemas.campaign_file import CampaignFile
 from schemas.control import Campaign, Policy, control_key
-from schemas.errors import InvalidRecord, UserMistake
-from schemas.event import ACTIONS
-from schemas.wire import decode_control, encode
+from schemas.errors import UserMistake
+from schemas.policy_file import PolicyFile
 
 Record = Campaign | Policy
 FORMS: Final[dict[str, type[CampaignFile] | type[PolicyFile]]] = {
@@ -30,68 +29,68 @@ FORMS: Final[dict[str, type[CampaignFile] | type[PolicyFile]]] = {
 }
 SUFFIXES: Final = (".yaml", ".yml")
 
-_BOUND: Final = re.compile(r"(<=|>=) ([0-9.e+]+)$")
-_UNITS: Final = {"d": 86_400_000, "h": 3_600_000, "m": 60_000, "s": 1_000, "ms": 1}
-
 
 class Checked(Struct, frozen=True):
-    """A file that may be published, with what seems odd about it."""
+    """A file that may be published, with what seems odd about it.
+
+    ``states_status`` is whether it says active or paused; if not, a paused campaign stays paused.
+    """
 
     path: Path
     record: Record
-    warnings: tuple[str, ...]
+    warnings: tuple[str, ...] = ()
+    states_status: bool = True
 
 
-def read_file(path: Path) -> Checked:
+def read_file(path: Path, now_ms: int | None = None) -> Checked:
     """Read and check one file.
 
     Raises:
         UserMistake: a line for each mistake, with file, line, field and fix.
     """
-    document = Document(path)
-    form = FORMS.get(str(document.data.get("kind")))
-    if form is None:
-        raise UserMistake(
-            document.mistake(("kind",), f"expected one of {', '.join(FORMS)} in every file")
-        )
-    content = document.into(form)
-    record = content.record()
-    try:
-        decode_control(encode(record))
-    except InvalidRecord as error:
-        raise UserMistake(document.mistake(*_in_units(error.detail))) from None
-    if isinstance(record, Policy) and not _is_zone(record.default_zone):
-        zone = record.default_zone
-        raise UserMistake(
-            document.mistake(
-                ("default_zone",), f"{zone!r} is no IANA time zone, such as Asia/Shanghai"
-            )
-        )
-    warnings = _warnings(document, content) if isinstance(content, CampaignFile) else ()
-    return Checked(path, record, tuple(warnings))
+    return _checked(Document(path), _now_ms(now_ms))
 
 
-def read_files(paths: Iterable[Path]) -> list[Checked]:
+def read_files(
+    paths: Iterable[Path], now_ms: int | None = None, house: Policy | None = None
+) -> list[Checked]:
     """Read and check files, and all YAML files of folders.
+
+    ``house`` is the policy in force, for files that bring none.
 
     Raises:
         UserMistake: what is wrong with any of them, all in one.
     """
-    checked: dict[str, Checked] = {}
+    now_ms = _now_ms(now_ms)
+    checked: dict[str, tuple[Document, Checked]] = {}
     mistakes = []
-    for path in _files(paths):
+    for path in files_of(paths):
         try:
-            file = read_file(path)
+            document = Document(path)
+            file = _checked(document, now_ms)
         except UserMistake as mistake:
             mistakes.append(str(mistake))
             continue
         key = control_key(file.record)
         if key in checked:
-            mistakes.append(f"{path}: {key} is already in {checked[key].path}; rename one of them")
-        checked[key] = file
+            before = checked[key][1].path
+            mistakes.append(f"{path}: {key} is already in {before}; rename one of them")
+        checked[key] = (document, file)
+    own = [file.record for _, file in checked.values() if isinstance(file.record, Policy)]
+    policy = own[0] if own else house or Policy()
+    found = []
+    for document, file in checked.values():
+        if isinstance(file.record, Campaign):
+            mistakes += [document.mistake(*fault) for fault in unpaid(file.record, policy)]
+            poor = [document.mistake(*fault) for fault in too_poor(file.record, policy)]
+            found.append(
+                Checked(file.path, file.record, (*file.warnings, *poor), file.states_status)
+            )
+        else:
+            found.append(file)
     if mistakes:
         raise UserMistake("\n".join(mistakes))
-    return list(checked.values())
+    return found
 
 
 def shipped() -> Path:
@@ -106,7 +105,12 @@ def shipped() -> Path:
     return folder
 
 
-def _files(paths: Iterable[Path]) -> list[Path]:
+def files_of(paths: Iterable[Path]) -> list[Path]:
+    """The files that are named, and those of the folders that are.
+
+    Raises:
+        UserMistake: there is no such file or folder, or nothing in it.
+    """
     found = []
     for path in paths:
         if path.is_dir():
@@ -121,43 +125,19 @@ def _files(paths: Iterable[Path]) -> list[Path]:
     return found
 
 
-def _in_units(detail: str) -> tuple[tuple[str, ...], str]:
-    """Field and fault of a record as its file would say them: ``cooldown: at most 366d``."""
-    what, _, place = detail.partition(" - at `$.")
-    name = place.rstrip("`")
-    field = name.removesuffix("_ms").removesuffix("_ratio")
-    if found := _BOUND.search(what):
-        bound = float(found[2])
-        least_or_most = "at most" if found[1] == "<=" else "at least"
-        if name.endswith("_ms"):
-            unit, size = next(item for item in _UNITS.items() if bound % item[1] == 0)
-            what = f"{least_or_most} {bound / size:.0f}{unit}"
-        elif name.endswith("_ratio") or name == "min_score":
-            what = f"{least_or_most} {bound:.0%}"
-    return tuple(field.split(".")) if field else (), what
+def _checked(document: Document, now_ms: int) -> Checked:
+    kind = document.data.get("kind")
+    form = FORMS.get(str(kind))
+    if form is None:
+        wanted = " or ".join(f"`kind: {name}`" for name in FORMS)
+        said = "nothing" if kind is None else repr(kind)
+        raise UserMistake(document.mistake(("kind",), f"every file says {wanted}, not {said}"))
+    content = document.into(form)
+    document.refuse(faults(document, content))
+    odd = tuple(document.mistake(*fault) for fault in oddities(document, content, now_ms))
+    stated = not isinstance(content, CampaignFile) or content.status is not None
+    return Checked(document.path, content.record(), odd, stated)
 
 
-def _is_zone(name: str) -> bool:
-    try:
-        ZoneInfo(name)
-    except (ValueError, OSError, KeyError):
-        return False
-    return True
-
-
-def _warnings(document: Document, content: CampaignFile) -> list[str]:
-    """Actions that nobody counts and that look like a misspelt one: such a campaign is mute."""
-    trigger = content.trigger
-    lists = (
-        {"after": trigger.after, "without": trigger.without}
-        if isinstance(trigger, AbsenceForm)
-        else {"actions": trigger.actions}
-    )
-    found = []
-    for name, actions in lists.items():
-        for place, action in enumerate(actions):
-            near = get_close_matches(action, ACTIONS, 1, 0.7)
-            if near and action not in ACTIONS:
-                what = f"{action!r} is none of ours; did you mean {near[0]!r}?"
-                found.append(document.mistake(("trigger", name, place), what))
-    return found
+def _now_ms(now_ms: int | None) -> int:
+    return time.time_ns() // 1_000_000 if now_ms is None else now_ms

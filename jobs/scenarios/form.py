@@ -28,12 +28,12 @@ from msgspec import Meta, Struct, field
 
 from jobs.campaigns.files import read_file
 from jobs.yaml_file import Document, Place
-from schemas.campaign_file import Duration, Percent, duration_ms, ratio
 from schemas.control import Campaign, CatalogueItem, Policy, Slug
 from schemas.errors import UserMistake
 from schemas.event import Traits
 from schemas.outcome import CHANNELS, Channel
 from schemas.reasons import REASONS
+from schemas.units import Duration, Percent, duration_ms, ratio
 
 When = Annotated[
     str | Literal[0],

@@ -6,7 +6,8 @@ import msgspec
 import pytest
 
 from schemas import triggers
-from schemas.trigger_forms import TriggerForm, all_of
+from schemas.trigger_forms import TriggerForm
+from schemas.units import all_of
 
 WRITTEN = {
     triggers.EventTrigger(("view",), 3, 1_800_000, "item", ("purchase",)): {

@@ -132,7 +132,7 @@ def test_a_row_that_makes_no_event_says_why(mapping, row, reason):
         ("epoch_s", "iso, zone: Mars", "4: event.ts: zone 'Mars' is no IANA time zone"),
         ("event:", "header: false\nevent:", "1: header: without a header, `columns:`"),
         ("event:", "fromat: csv\nevent:", "1: fromat: unknown field; did you mean 'format'?"),
-        ("event:", "format: xml\nevent:", "1: format: Invalid enum value 'xml'; there are: csv"),
+        ("event:", "format: xml\nevent:", "1: format: 'xml' is not known; there are: csv"),
     ],
 )
 def test_a_mistake_in_the_mapping_names_line_field_and_fix(mapping, old, new, what):

@@ -1,0 +1,192 @@
+"""What refuses a campaign file besides its shape: conditions, dates, zones, limits, costs.
+
+Each fault is the place in the file and a sentence that says what is wrong and what to do.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, Final
+
+from jobs.yaml_file import Document, Place, shown
+from schemas import triggers
+from schemas.campaign_file import CampaignFile
+from schemas.control import Campaign, Policy, control_key
+from schemas.errors import InvalidRecord, RefusedControl
+from schemas.policy_file import PolicyFile
+from schemas.trigger_forms import HoursForm, SegmentForm
+from schemas.units import UNIT_MS, moment_ms
+from schemas.wire import decode_control, encode
+from scoring.conditions import Condition, ConditionError, audience, when
+from scoring.gates import check as check_policy
+from scoring.offers import faults as offer_faults
+from scoring.zones import zone
+
+Fault = tuple[Place, str]
+
+_BOUND: Final = re.compile(r"Expected `\w+` (<=|>=|<|>) ([-0-9.e+]+)")
+_STEP: Final = re.compile(r"\.(\w+)|\[(\d+)\]")
+_ZONE: Final = "is no IANA time zone, such as Europe/Paris or Asia/Shanghai"
+_WRITTEN: Final = {
+    "pricing.response.conversion": "worth.conversion",
+    "pricing.response.per_discount": "worth.odds_double_at",
+    "pricing.response.per_bargain": "worth.bargainers_double_at",
+    "pricing.order_value": "worth.order_value",
+    "pricing.margin": "worth.margin",
+    "pricing.least_margin": "worth.least_margin",
+    "pricing.explore": "offer.explore",
+    "pricing.choices": "offer.choose",
+    "offer.valid_days": "offer.valid",
+    "starts": "period.from",
+    "ends": "period.until",
+}
+"""Where a field of the record is found in its file, when not under its own name."""
+
+
+def faults(document: Document, content: CampaignFile | PolicyFile) -> list[Fault]:
+    """Everything that is wrong with one file of the right shape."""
+    if isinstance(content, PolicyFile):
+        return list(_of_policy(document, content))
+    found = [*_of_period(content), *_of_zones(content), *_of_conditions(document, content)]
+    return found or list(_of_campaign(document, content))
+
+
+def _of_policy(document: Document, content: PolicyFile) -> Iterator[Fault]:
+    policy = content.record()
+    if zone(content.default_zone) is None:
+        yield ("default_zone",), f"{content.default_zone!r} {_ZONE}"
+        return
+    hours = content.quiet_hours
+    if hours is not None and hours.start == hours.end:
+        yield (
+            ("quiet_hours", "end"),
+            "quiet hours that end when they start are none; leave them out",
+        )
+        return
+    for number, cap in enumerate(content.caps):
+        if (cap.within is None) == (cap.per is None):
+            what = "give `within` (such as 1d) or `per` (day, week or month), one of the two"
+            yield ("caps", number), what
+            return
+    yield from _of_record(document, policy)
+    try:
+        check_policy(policy)
+    except ValueError as error:
+        yield (), str(error)
+
+
+def _of_campaign(document: Document, content: CampaignFile) -> Iterator[Fault]:
+    record = content.record()
+    channels = content.channels
+    for number, channel in enumerate(channels):
+        if channel in channels[:number]:
+            yield ("channels", number), f"{channel} is named twice; once is enough"
+    if record.ends_ms is not None and record.ends_ms <= (record.starts_ms or 0):
+        yield ("period", "until"), "the campaign ends before it begins; swap `from` and `until`"
+    trigger = triggers.fault(record.trigger)
+    if trigger is not None:
+        yield ("trigger", trigger[0]), trigger[1]
+    for sentence in offer_faults(record):
+        yield ("offer", "choose"), sentence
+    yield from _of_record(document, record)
+    if trigger is None and (reason := _refused(record)) is not None:
+        yield ("trigger",), reason
+
+
+def _of_period(content: CampaignFile) -> Iterator[Fault]:
+    period = content.period
+    if zone(period.zone) is None:
+        yield ("period", "zone"), f"{period.zone!r} {_ZONE}"
+        return
+    for name, text in (("from", period.from_), ("until", period.until)):
+        if text is not None:
+            try:
+                moment_ms(text, period.zone)
+            except ValueError as error:
+                yield ("period", name), f"{text!r} is no date: {error}"
+
+
+def _of_zones(content: CampaignFile) -> Iterator[Fault]:
+    if content.budget is not None and zone(content.budget.zone) is None:
+        yield ("budget", "zone"), f"{content.budget.zone!r} {_ZONE}"
+    if isinstance(content.trigger, HoursForm) and zone(content.trigger.zone) is None:
+        yield ("trigger", "zone"), f"{content.trigger.zone!r} {_ZONE}"
+
+
+def _of_conditions(document: Document, content: CampaignFile) -> Iterator[Fault]:
+    yield from _unreadable(document, ("audience",), audience)
+    yield from _unreadable(document, ("when",), when)
+    if isinstance(content.trigger, SegmentForm):
+        yield from _unreadable(document, ("trigger", "segment"), audience)
+
+
+def _unreadable(
+    document: Document, place: Place, read: Callable[[str], Condition[Any] | None]
+) -> Iterator[Fault]:
+    for at, text in phrases(document, place):
+        try:
+            read(text)
+        except ConditionError as error:
+            yield at, error.detail
+
+
+def phrases(document: Document, place: Place) -> Iterable[tuple[Place, str]]:
+    """The conditions of a field one by one, each with its place."""
+    written = document.value(place)
+    if isinstance(written, str):
+        return [(place, written)]
+    return [((*place, number), text) for number, text in enumerate(written or ())]
+
+
+def _of_record(document: Document, record: Campaign | Policy) -> Iterator[Fault]:
+    """What the contract itself would refuse, as the file would say it."""
+    try:
+        decode_control(encode(record))
+    except InvalidRecord as error:
+        place, what = _in_units(error.detail)
+        written = document.value(place)
+        yield place, what if written is None else f"{what}, not {shown(written)}"
+
+
+def _refused(record: Campaign) -> str | None:
+    """Why the stream would not put the campaign in force; None when it would."""
+    from scoring.world import World
+
+    try:
+        World().accept(control_key(record), encode(record))
+    except RefusedControl as error:
+        return error.detail
+    return None
+
+
+def _in_units(detail: str) -> Fault:
+    """Field and fault of a record as its file would say them: ``cooldown: at most 366d``."""
+    what, _, path = detail.partition(" - at `$")
+    steps = _STEP.findall(path.rstrip("`"))
+    name = next((word for word, _ in reversed(steps) if word), "")
+    if found := _BOUND.match(what):
+        what = f"{'at most' if '<' in found[1] else 'at least'} {_bound(name, float(found[2]))}"
+    else:
+        what = what[:1].lower() + what[1:]
+    dotted = ".".join(_shortened(word) for word, _ in steps if word)
+    for inner, outer in _WRITTEN.items():
+        if dotted == inner or dotted.startswith(f"{inner}."):
+            dotted = outer + dotted.removeprefix(inner)
+    return tuple(dotted.split(".")) if dotted else (), what
+
+
+def _shortened(name: str) -> str:
+    return name.removesuffix("_ms").removesuffix("_ratio").removesuffix("_m")
+
+
+def _bound(name: str, bound: float) -> str:
+    if name.endswith("_ms"):
+        sizes = sorted(UNIT_MS.items(), key=lambda item: -item[1])
+        unit, size = next(item for item in sizes if bound % item[1] == 0)
+        return f"{bound / size:.0f}{unit}"
+    if name.endswith("_ratio") or name == "min_score":
+        return f"{bound:.0%}"
+    if name.endswith("_m"):
+        return f"{bound / 1_000:g}km" if bound >= 1_000 else f"{bound:g}m"
+    return f"{bound:.12g}"
