@@ -129,15 +129,19 @@ def _preview(
         if d.trigger_event_id != event.event_id and d.decision_id not in world.sealed
     ]
     refusals = [r for r in said.refusals if r.trigger_event_id == event.event_id]
+    watches = world.index.watches
     waits = [
-        Wait(name, wait.due_ms)
-        for name, wait in sorted(book.armed.items())
-        if wait.event_id == event.event_id
+        Wait(spec.id, due_ms)
+        for key, wait in sorted(book.armed.items())
+        if wait.event_id == event.event_id and key in watches
+        for spec, due_ms in watches[key].plans(wait)
     ]
-    ended = sorted(armed.keys() - book.armed.keys() - {d.campaign_id for d in said.decisions})
+    over = [watches[key] for key in armed.keys() - book.armed.keys() if key in watches]
+    spoken = {d.campaign_id for d in said.decisions}
+    ended = sorted({spec.id for watch in over for spec in watch.specs} - spoken)
     told = {d.campaign_id for d in decisions} | {r.campaign_id for r in refusals}
     told |= {wait.campaign_id for wait in waits}.union(ended)
-    asked = () if said.end in ("late", "duplicate") else world.listeners(event.action)
+    asked = () if said.end in ("late", "duplicate") else world.index.listening(event.action)
     return Preview(
         user_id=event.user_id,
         event=event,
@@ -148,7 +152,7 @@ def _preview(
         refusals=refusals,
         waits=waits,
         ended=ended,
-        silent=[kind.spec.id for kind in asked if kind.spec.id not in told],
+        silent=[spec.id for spec in asked if spec.id not in told],
         before=before,
         known_events=known,
         newest_ms=newest_ms or None,
@@ -273,7 +277,9 @@ def shown(found: Preview) -> Group:
         what = "[green]send[/]" if decision.status == "send" else "[cyan]hold out[/]"
         table.add_row(what, escape(decision.campaign_id), _how(decision))
     for refusal in found.refusals:
-        table.add_row("[yellow]stay silent[/]", escape(refusal.campaign_id), escape(because(refusal)))
+        table.add_row(
+            "[yellow]stay silent[/]", escape(refusal.campaign_id), escape(because(refusal))
+        )
     for wait in found.waits:
         until = f"until {moment(wait.due_ms)}, unless the customer does what ends it"
         table.add_row("[blue]wait[/]", escape(wait.campaign_id), until)

@@ -16,7 +16,8 @@ from schemas.learning import Reward
 from schemas.outcome import CHANNELS, Outcome
 from schemas.topics import REWARDS
 from schemas.wire import instant_ms
-from scoring.campaigns.base import trigger_of
+from scoring.campaigns.base import Seen, Watch, trigger_of
+from scoring.campaigns.index import Index
 from scoring.decide import Wish, cancelled, decide
 from scoring.emit import Emit, Step
 from scoring.world import World
@@ -71,19 +72,28 @@ def on_event(
     customer.accept(fact)
     if book.bounced and event.consent is not None:
         _opt_in(book, event.consent)
-    taken_back = _take_back(event.user_id, fact, book, world) if book.deferred else []
-    listeners = world.listeners(fact.action)
+    index = world.index
+    if book.armed:
+        _end_waits(fact, book, index)
+    watches = index.wanting(fact)
     if late:
-        for kind in listeners:
-            kind.on_late_fact(fact, book)
+        if watches:
+            seen = Seen(fact, event.event_id, ingested_ms, customer, world)
+            for watch in watches:
+                watch.on_late_fact(seen)
+        taken_back = _take_back(event.user_id, fact, customer, world) if book.deferred else []
         return Step("late", "", taken_back) if taken_back else _LATE
     wishes: list[Wish] = []
-    for kind in listeners:
-        trigger = kind.on_fact(fact, event.event_id, ingested_ms, customer)
-        if trigger is not None:
-            wishes.append((kind.spec, trigger, trigger.at_ms))
+    if watches:
+        seen = Seen(fact, event.event_id, ingested_ms, customer, world)
+        for watch in watches:
+            for spec, trigger in watch.on_fact(seen):
+                wishes.append((spec, trigger, trigger.at_ms))
+    taken_back = _take_back(event.user_id, fact, customer, world) if book.deferred else []
     if not wishes:
         return Step("updated", "", taken_back) if taken_back else _UPDATED
+    if len(wishes) > 1:
+        wishes.sort(key=_campaign)
     step = decide(event.user_id, customer, wishes, world, purse)
     return step._replace(emits=taken_back + step.emits) if taken_back else step
 
@@ -141,24 +151,46 @@ def on_due(
         if not exposure.clicked:
             emits.append(_reward(user_id, exposure, "expired", 0.0, exposure.closes_ms))
     while (moment_ms := book.next_moment_ms()) is not None and moment_ms <= now_ms:
-        wishes = _waits_over(customer, moment_ms, world)
+        wishes, over = _waits_over(customer, moment_ms, world)
+        if over and book.deferred:
+            emits += _lost_reason(user_id, customer, moment_ms, over, world)
         emits += _resume(user_id, customer, moment_ms, wishes, world)
         if wishes:
+            wishes.sort(key=_campaign)
             emits += decide(user_id, customer, wishes, world, purse, by_time=True).emits
     return emits
 
 
-def _waits_over(customer: Customer, now_ms: int, world: World) -> list[Wish]:
-    """The campaigns whose wait for something not to happen ends at this very moment."""
-    armed = customer.book.armed
+def _waits_over(customer: Customer, now_ms: int, world: World) -> tuple[list[Wish], list[Watch]]:
+    """Who wants to speak as their wait ends at this very moment, and whose waits do."""
+    armed, watches = customer.book.armed, world.index.watches
     wishes: list[Wish] = []
-    for name in sorted(name for name, wait in armed.items() if wait.due_ms == now_ms):
-        wait = armed.pop(name)
-        kind = world.campaigns.get(name)
-        trigger = None if kind is None else kind.on_due(wait)
-        if kind is not None and trigger is not None:
-            wishes.append((kind.spec, trigger, trigger.at_ms))
-    return wishes
+    over: list[Watch] = []
+    for key in sorted(key for key, wait in armed.items() if wait.due_ms <= now_ms):
+        wait, watch = armed.pop(key), watches.get(key)
+        if watch is not None:
+            over.append(watch)
+            for spec, trigger in watch.on_due(wait, customer, world):
+                wishes.append((spec, trigger, trigger.at_ms))
+    return wishes, over
+
+
+def _lost_reason(
+    user_id: str, customer: Customer, now_ms: int, over: list[Watch], world: World
+) -> list[Emit]:
+    """Cancel what is deferred of the watches whose wait ended, where that ended its reason."""
+    deferred = customer.book.deferred
+    emits: list[Emit] = []
+    for watch in over:
+        for spec in watch.specs:
+            waiting = deferred.get(spec.id)
+            if waiting is None or watch.still(spec, waiting, now_ms, customer, world) is not None:
+                continue
+            del deferred[spec.id]
+            emits.append(
+                cancelled(user_id, spec.id, spec.version, waiting, now_ms, "reason_gone", world)
+            )
+    return emits
 
 
 def _resume(
@@ -168,34 +200,51 @@ def _resume(
     deferred = customer.book.deferred
     fresh = {spec.id for spec, _, _ in wishes}
     emits: list[Emit] = []
-    for name in sorted(name for name, waiting in deferred.items() if waiting.due_ms == now_ms):
+    for name in sorted(name for name, waiting in deferred.items() if waiting.due_ms <= now_ms):
         waiting = deferred.pop(name)
-        kind = world.campaigns.get(name)
-        if kind is None:
+        spec = world.campaigns.get(name)
+        if spec is None:
             emits.append(cancelled(user_id, name, 0, waiting, now_ms, "campaign_gone", world))
             continue
-        spec = kind.spec
+        watch = world.index.watch_of[name]
         if name in fresh:
             reason = "superseded"
-        elif not kind.still(spec, waiting, now_ms, customer, world):
+        elif (left := watch.still(spec, waiting, now_ms, customer, world)) is None:
             reason = "reason_gone"
         else:
-            wishes.append((spec, trigger_of(waiting, now_ms), waiting.event_ms))
+            wishes.append((spec, trigger_of(left, now_ms), left.event_ms))
             continue
         emits.append(cancelled(user_id, name, spec.version, waiting, now_ms, reason, world))
     return emits
 
 
-def _take_back(user_id: str, fact: Fact, book: Book, world: World) -> list[Emit]:
+def _end_waits(fact: Fact, book: Book, index: Index) -> None:
+    """End the waits that a fact, perhaps a late one, ends."""
+    for key, armed in list(book.armed.items()):
+        watch = index.watches.get(key)
+        if watch is not None and watch.ends(fact, armed):
+            del book.armed[key]
+
+
+def _take_back(user_id: str, fact: Fact, customer: Customer, world: World) -> list[Emit]:
     """Cancel the deferred messages whose reason a fact, perhaps a late one, has ended."""
+    deferred = customer.book.deferred
     emits: list[Emit] = []
-    for name, waiting in list(book.deferred.items()):
-        kind = world.campaigns.get(name)
-        if kind is not None and kind.takes_back(kind.spec, fact, waiting):
-            del book.deferred[name]
-            version = kind.spec.version
-            emits.append(cancelled(user_id, name, version, waiting, fact.ts, "reason_gone", world))
+    for name, waiting in list(deferred.items()):
+        watch = world.index.watch_of.get(name)
+        if watch is None:
+            continue
+        spec = world.campaigns[name]
+        if watch.takes_back(spec, fact, waiting, customer, world):
+            del deferred[name]
+            emits.append(
+                cancelled(user_id, name, spec.version, waiting, fact.ts, "reason_gone", world)
+            )
     return emits
+
+
+def _campaign(wish: Wish) -> str:
+    return wish[0].id
 
 
 def _opt_in(book: Book, consent: Consent) -> None:

@@ -1,4 +1,4 @@
-"""Everything in force: campaigns, model, policy, posteriors, catalogue."""
+"""Everything in force: campaigns, model, policy, posteriors, catalogue, shops, lists."""
 
 from __future__ import annotations
 
@@ -8,27 +8,31 @@ from schemas.control import (
     Campaign,
     CatalogueItem,
     ControlRecord,
+    Forecast,
+    ItemList,
     Model,
     Policy,
     Posterior,
+    Shop,
     control_key,
 )
 from schemas.decision import Decision
 from schemas.errors import InvalidRecord, RefusedControl
 from schemas.pricing import LearnedResponse
+from schemas.triggers import fault
 from schemas.wire import decode_control
-from scoring.campaigns import ready
-from scoring.campaigns.base import CampaignKind
+from scoring.campaigns import index
+from scoring.campaigns.grid import PlaceGrid
+from scoring.campaigns.index import Index
 from scoring.gates import Chain, chain, check
 from scoring.model import LogisticModel, prior_model, verify
 from scoring.offers import PriceList
 from scoring.policies import POLICIES
+from scoring.zones import zone
 
 AUDITED_SHARE: Final = 16
 """Refused candidates are audited in full for one customer in so many, by hash; the ends of all
 inputs are counted exactly."""
-
-_MEMO_LIMIT: Final = 1_024
 
 
 class World:
@@ -36,33 +40,36 @@ class World:
 
     ``sealed`` holds decisions that a run before this one had already published after the state we
     resumed from was saved: they are made again as they were, whatever has been learned since.
+    ``campaigns`` are the active ones by id, ``shops`` those of each chain, ``lists`` what to
+    recommend by the list's id and what it goes with.
     ``audited_share`` is 1 where every refusal must be told, as in a preview.
     """
 
     def __init__(self) -> None:
         self.policy = Policy()
-        self.campaigns: dict[str, CampaignKind] = {}
+        self.campaigns: dict[str, Campaign] = {}
         self.model: LogisticModel = self._prior()
         self.channel_policy = POLICIES["beta-thompson"]()
         self.posteriors: dict[tuple[str, str], Posterior] = {}
         self.catalogue: dict[str, CatalogueItem] = {}
+        self.shops: dict[str, PlaceGrid] = {}
+        self.lists: dict[tuple[str, str], ItemList] = {}
+        self.forecasts: dict[str, Forecast] = {}
         self.responses: dict[str, LearnedResponse] = {}
         self.sealed: dict[str, Decision] = {}
         self.audited_share = AUDITED_SHARE
         self._updated: dict[str, int] = {}
-        self._listeners: dict[str, tuple[CampaignKind, ...]] = {}
+        self._index: Index | None = None
+        self._chain_of: dict[str, str] = {}
         self._price_lists: dict[str, PriceList] = {}
         self._chains: dict[str, Chain] = {}
 
-    def listeners(self, action: str) -> tuple[CampaignKind, ...]:
-        """The active campaigns that want facts of this action, by id."""
-        found = self._listeners.get(action)
+    @property
+    def index(self) -> Index:
+        """What the campaigns in force watch for."""
+        found = self._index
         if found is None:
-            found = tuple(
-                kind for _, kind in sorted(self.campaigns.items()) if kind.listens_to(action)
-            )
-            if len(self._listeners) < _MEMO_LIMIT:  # actions are the producers' words
-                self._listeners[action] = found
+            found = self._index = index(self.campaigns.values())
         return found
 
     def arms(self, spec: Campaign, channels: tuple[str, ...]) -> tuple[tuple[float, float], ...]:
@@ -126,14 +133,10 @@ class World:
     def _put_in_force(self, record: ControlRecord) -> None:
         match record:
             case Campaign():
-                PriceList(record)  # refuses limits that cannot be, before anything is changed
-                self._price_lists.pop(record.id, None)
-                self._chains.pop(record.id, None)
+                self._check(record)  # before anything is changed
+                self._forget(record.id)
                 if record.status == "active":
-                    self.campaigns[record.id] = ready(record)
-                else:
-                    self.campaigns.pop(record.id, None)
-                self._listeners.clear()
+                    self.campaigns[record.id] = record
             case Model():
                 self.model = verify(record)
             case Policy():
@@ -150,15 +153,53 @@ class World:
             case LearnedResponse():
                 self.responses[record.campaign_id] = record
                 self._price_lists.pop(record.campaign_id, None)
+            case Shop():
+                self._close_shop(record.id)
+                self.shops.setdefault(record.chain, PlaceGrid()).put(
+                    record.id, record.lat, record.lon
+                )
+                self._chain_of[record.id] = record.chain
+            case ItemList():
+                self.lists[record.id, record.of] = record
+            case Forecast():
+                if zone(record.zone) is None:
+                    raise RefusedControl(
+                        "refused_control", f"forecast {record.id}: no time zone {record.zone!r}"
+                    )
+                self.forecasts[record.id] = record
+
+    def _check(self, spec: Campaign) -> None:
+        """Refuse a campaign that cannot run, whether it is active or not."""
+        wrong = fault(spec.trigger)
+        if wrong is not None:
+            raise RefusedControl("refused_campaign", f"trigger.{wrong[0]}: {wrong[1]}")
+        PriceList(spec)
+        chain(spec, self.policy)
+        try:
+            index((spec,))
+        except (KeyError, ValueError) as error:  # what a zone that there is none of raises
+            raise RefusedControl("refused_campaign", f"trigger.zone: {error.args[0]}") from None
+
+    def _forget(self, campaign: str) -> None:
+        self.campaigns.pop(campaign, None)
+        self._price_lists.pop(campaign, None)
+        self._chains.pop(campaign, None)
+        self._index = None
+
+    def _close_shop(self, shop: str) -> None:
+        chain_id = self._chain_of.pop(shop, None)
+        if chain_id is None:
+            return
+        shops = self.shops[chain_id]
+        shops.remove(shop)
+        if not shops:
+            del self.shops[chain_id]
 
     def _withdraw(self, key: str) -> None:
         kind, _, name = key.partition("/")
         match kind:
             case "campaign":
-                self.campaigns.pop(name, None)
-                self._price_lists.pop(name, None)
-                self._chains.pop(name, None)
-                self._listeners.clear()
+                self._forget(name)
             case "model":
                 self.model = self._prior()
             case "policy":
@@ -172,6 +213,13 @@ class World:
             case "response":
                 self.responses.pop(name, None)
                 self._price_lists.pop(name, None)
+            case "shop":
+                self._close_shop(name)
+            case "list":
+                listed, _, of = name.partition("/")
+                self.lists.pop((listed, of), None)
+            case "forecast":
+                self.forecasts.pop(name, None)
         self._updated.pop(key, None)
 
     def _prior(self) -> LogisticModel:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from schemas.control import Campaign
 from schemas.triggers import AbsenceTrigger
@@ -12,6 +12,9 @@ from scoring.campaigns.waits import Waits
 from state.book import Armed
 from state.customer import Customer
 from state.fact import Fact
+
+if TYPE_CHECKING:
+    from scoring.world import World
 
 
 class AbsenceWatch(Waits):
@@ -54,7 +57,9 @@ class AbsenceWatch(Waits):
         """One of ``without`` ends the wait, also when it comes late: better silent than wrong."""
         return among(fact.action, self._without) and fact.ts >= armed.event_ms
 
-    def takes_back(self, spec: Campaign, fact: Fact, pending: Armed) -> bool:
+    def takes_back(
+        self, spec: Campaign, fact: Fact, pending: Armed, customer: Customer, world: World
+    ) -> bool:
         """What ends the wait also takes the reason from what waits for the morning."""
         return self.ends(fact, pending)
 

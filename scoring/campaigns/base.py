@@ -24,6 +24,10 @@ if TYPE_CHECKING:
 
 ANY: Final = "*"
 
+NOTES_KEPT: Final = 64
+"""So many notes may a book hold before those go whose campaigns have; one that is only paused for a
+while finds its own again."""
+
 
 class Trigger(Struct, frozen=True):
     """What set a campaign off; times are event time, UTC ms.
@@ -122,24 +126,23 @@ class Seen:
 class Watch:
     """Something to watch for, and the campaigns in force that wait for it.
 
-    A kind is a subclass. It names the actions it wants (``actions``, None for any) and answers a
-    fact, or the end of a wait, with the campaigns that want to speak. What it must remember of a
-    customer it keeps in the book under ``key``: a wait in ``armed``, anything else in ``notes``.
+    A kind is a subclass. It names the actions it wants (``actions``, None for any), perhaps a field
+    of a fact without which it has no use for it (``needs``), and answers a fact, or the end of a
+    wait, with the campaigns that want to speak. What it must remember of a customer it keeps in the
+    book under ``key``: a wait in ``armed``, anything else in ``notes``.
     """
-
-    NEEDS: ClassVar[str | None] = None
-    """A field without which a fact is of no use to this kind."""
 
     FILTERED: ClassVar[bool] = True
     """Whether a fact that the campaigns' ``when`` does not hold for is kept away."""
 
-    __slots__ = ("actions", "key", "specs", "when")
+    __slots__ = ("actions", "key", "needs", "specs", "when")
 
     def __init__(self, key: str, specs: tuple[Campaign, ...]) -> None:
         self.key: Final = key
         self.specs: Final = specs
         self.when: Final[Condition[Fact] | None] = condition_on_event(specs[0].when)
         self.actions: frozenset[str] | None = None
+        self.needs: str | None = None
 
     @classmethod
     def pattern(cls, trigger: Any) -> tuple[object, ...]:
@@ -150,7 +153,7 @@ class Watch:
         """Look at a fact that the customer already holds; who wants to speak now."""
         raise NotImplementedError
 
-    def on_late_fact(self, fact: Fact, book: Book) -> None:
+    def on_late_fact(self, seen: Seen) -> None:
         """Look at a fact that came later than the bound: nobody may speak of it."""
 
     def ends(self, fact: Fact, armed: Armed) -> bool:
@@ -161,8 +164,17 @@ class Watch:
         """A wait has run out, and is out of the book; who wants to speak now."""
         return ()
 
-    def takes_back(self, spec: Campaign, fact: Fact, pending: Armed) -> bool:
-        """Whether a fact, perhaps a late one, takes the reason from a message that waits."""
+    def plans(self, armed: Armed) -> Iterable[tuple[Campaign, int]]:
+        """Whose wait this is, and until when, UTC ms."""
+        return [(spec, armed.due_ms) for spec in self.specs]
+
+    def takes_back(
+        self, spec: Campaign, fact: Fact, pending: Armed, customer: Customer, world: World
+    ) -> bool:
+        """Whether a fact, perhaps a late one, takes the reason from a message that waits.
+
+        The customer holds the fact, and every watch has seen it.
+        """
         return False
 
     def still(
@@ -175,11 +187,16 @@ class Watch:
         """Whether the campaigns' ``when`` holds for a fact."""
         return self.when is None or self.when.holds(fact)
 
-    def note(self, book: Book) -> Note:
-        """This watch's note in a book, a fresh one where there is none."""
-        found = book.notes.get(self.key)
+    def note(self, seen: Seen) -> Note:
+        """This watch's note in the customer's book, a fresh one where there is none."""
+        notes = seen.customer.book.notes
+        found = notes.get(self.key)
         if found is None:
-            found = book.notes[self.key] = Note()
+            if len(notes) >= NOTES_KEPT:
+                watches = seen.world.index.watches
+                for key in [key for key in notes if key not in watches]:
+                    del notes[key]
+            found = notes[self.key] = Note()
         return found
 
 

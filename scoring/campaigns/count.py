@@ -10,8 +10,6 @@ from schemas.control import Campaign
 from schemas.event import ACTIONS
 from schemas.triggers import CountTrigger
 from scoring.campaigns.base import Seen, Spoken, Watch, among, names, resting
-from state.book import Book
-from state.fact import Fact
 from state.tagging.counters import Counters
 
 
@@ -54,7 +52,7 @@ class CountWatch(Watch):
         book = seen.customer.book
         note = book.notes.get(self.key)
         if note is None:
-            note = self.note(book)
+            note = self.note(seen)
             note.count = self._so_far(seen)
         else:
             note.count += 1
@@ -64,20 +62,20 @@ class CountWatch(Watch):
         last = bisect_right(thresholds, note.count, key=_least)
         return [(spec, seen.trigger()) for _, spec in thresholds[first:last]]
 
-    def on_late_fact(self, fact: Fact, book: Book) -> None:
+    def on_late_fact(self, seen: Seen) -> None:
         """Count it; who has enough by it may say so at the next event."""
-        note = book.notes.get(self.key)
+        note = seen.customer.book.notes.get(self.key)
         if note is None:
             return
         if self._kept:
-            insort(note.times, fact.ts)
+            insort(note.times, seen.fact.ts)
             del note.times[: -self._kept]
         else:
             note.count += 1
 
     def _in_window(self, seen: Seen) -> Iterable[Spoken]:
         fact, book = seen.fact, seen.customer.book
-        times = self.note(book).times
+        times = self.note(seen).times
         insort(times, fact.ts)
         del times[: -self._kept]
         spoken: list[Spoken] = []

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from schemas.control import Campaign
 from schemas.triggers import DAY_MS, CouponTrigger
 from scoring.campaigns.base import Seen, Spoken, Watch, among, names, resting
 from state.book import Armed, Book
+from state.customer import Customer
 from state.fact import Fact
+
+if TYPE_CHECKING:
+    from scoring.world import World
 
 
 class CouponWatch(Watch):
@@ -39,7 +43,7 @@ class CouponWatch(Watch):
     def on_fact(self, seen: Seen) -> Iterable[Spoken]:
         """Who has no coupon out with this customer."""
         fact, book = seen.fact, seen.customer.book
-        self.on_late_fact(fact, book)
+        self.on_late_fact(seen)
         if not among(fact.action, self._begins) or not self.fits(fact):
             return ()
         return [
@@ -48,13 +52,18 @@ class CouponWatch(Watch):
             if not resting(spec, fact.ts, book) and not self._is_out(spec, fact.ts, book)
         ]
 
-    def on_late_fact(self, fact: Fact, book: Book) -> None:
+    def on_late_fact(self, seen: Seen) -> None:
         """A purchase redeems what is out, whenever it is told."""
-        if among(fact.action, self._redeemed_by) and any(s.id in book.last_sent for s in self.specs):
-            note = self.note(book)
+        fact, book = seen.fact, seen.customer.book
+        if among(fact.action, self._redeemed_by) and any(
+            s.id in book.last_sent for s in self.specs
+        ):
+            note = self.note(seen)
             note.last_ms = max(note.last_ms, fact.ts)
 
-    def takes_back(self, spec: Campaign, fact: Fact, pending: Armed) -> bool:
+    def takes_back(
+        self, spec: Campaign, fact: Fact, pending: Armed, customer: Customer, world: World
+    ) -> bool:
         """Who has bought meanwhile needs no coupon to be won."""
         return among(fact.action, self._redeemed_by) and fact.ts >= pending.event_ms
 

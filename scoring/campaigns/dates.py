@@ -26,12 +26,11 @@ class DateWatch(Watch):
     planned for the old one; a date that is nearer than a campaign asks for lets it speak at once.
     """
 
-    NEEDS = "traits"
-
     __slots__ = ("_leads",)
 
     def __init__(self, key: str, specs: tuple[Campaign, ...]) -> None:
         super().__init__(key, specs)
+        self.needs = "traits"
         self._leads: Final = sorted({self.lead_ms(spec) for spec in specs}, reverse=True)
 
     @classmethod
@@ -51,7 +50,7 @@ class DateWatch(Watch):
         date_ms = self.date_ms(fact.traits)
         if date_ms is None:
             return ()
-        note = self.note(book)
+        note = self.note(seen)
         if date_ms == note.last_ms or fact.ts < note.since_ms:
             return ()
         note.last_ms, note.since_ms = date_ms, fact.ts
@@ -71,6 +70,11 @@ class DateWatch(Watch):
             if self.lead_ms(spec) == passed[-1]
         ]
 
+    def plans(self, armed: Armed) -> Iterable[tuple[Campaign, int]]:
+        """Each campaign with its own time before the date, those whose time has not come yet."""
+        planned = [(spec, armed.until_ms - self.lead_ms(spec)) for spec in self.specs]
+        return [(spec, due_ms) for spec, due_ms in planned if due_ms >= armed.due_ms]
+
     def on_due(self, armed: Armed, customer: Customer, world: World) -> Iterable[Spoken]:
         """Let those speak whose time before the date this is; wait on for the others."""
         lead_ms = armed.until_ms - armed.due_ms
@@ -82,7 +86,9 @@ class DateWatch(Watch):
         trigger = trigger_of(armed, armed.due_ms)
         return [(spec, trigger) for spec in self.specs if self.lead_ms(spec) == lead_ms]
 
-    def takes_back(self, spec: Campaign, fact: Fact, pending: Armed) -> bool:
+    def takes_back(
+        self, spec: Campaign, fact: Fact, pending: Armed, customer: Customer, world: World
+    ) -> bool:
         """The date is another now."""
         if fact.traits is None or fact.ts < pending.event_ms:
             return False

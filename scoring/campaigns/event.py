@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from schemas.control import Campaign
 from schemas.triggers import EventTrigger
 from scoring.campaigns.base import Seen, Spoken, Watch, among, names, resting
 from state.book import Armed
+from state.customer import Customer
 from state.fact import Fact
+
+if TYPE_CHECKING:
+    from scoring.world import World
 
 
 class EventWatch(Watch):
@@ -69,7 +73,9 @@ class EventWatch(Watch):
                 spoken.append((spec, seen.trigger()))
         return spoken
 
-    def takes_back(self, spec: Campaign, fact: Fact, pending: Armed) -> bool:
+    def takes_back(
+        self, spec: Campaign, fact: Fact, pending: Armed, customer: Customer, world: World
+    ) -> bool:
         """One of ``unless`` afterwards takes the reason away."""
         return (
             spec.id in self._unless

@@ -31,13 +31,13 @@ class FenceWatch(Watch):
     within its radius, though another be nearer. A fix less exact than the radius says nothing.
     """
 
-    NEEDS = "location"
     FILTERED = False
 
     __slots__ = ("_centre", "_chain", "_radius_m")
 
     def __init__(self, key: str, specs: tuple[Campaign, ...]) -> None:
         super().__init__(key, specs)
+        self.needs = "location"
         trigger = specs[0].trigger
         assert isinstance(trigger, FenceTrigger)
         self._radius_m: Final = trigger.radius_m
@@ -65,7 +65,7 @@ class FenceWatch(Watch):
         if note is None:
             if place is None:
                 return ()
-            note = self.note(book)
+            note = self.note(seen)
         entered = place is not None and place != note.text
         if entered or place is None or fact.ts - note.last_ms > GAP_MS:
             note.text, note.since_ms, note.seen = place, fact.ts, 0

@@ -69,7 +69,9 @@ class HoursWatch(Watch):
                 if _WEEKDAYS[begun.weekday()] not in self._weekdays:
                     continue
                 opens = _moment_ms(begun, span.start, zone)
-                closes = _moment_ms(begun if span.end > span.start else begun + _DAY, span.end, zone)
+                closes = _moment_ms(
+                    begun if span.end > span.start else begun + _DAY, span.end, zone
+                )
                 if opens <= ts < closes:
                     return closes
         return None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from schemas.control import Campaign
 from schemas.event import Traits
@@ -10,7 +10,11 @@ from schemas.triggers import OverdueTrigger
 from scoring.campaigns.base import among, names
 from scoring.campaigns.dates import DateWatch
 from state.book import Armed
+from state.customer import Customer
 from state.fact import Fact
+
+if TYPE_CHECKING:
+    from scoring.world import World
 
 
 class OverdueWatch(DateWatch):
@@ -44,6 +48,8 @@ class OverdueWatch(DateWatch):
         """The payment was made."""
         return among(fact.action, self._settled_by) and fact.ts >= armed.event_ms
 
-    def takes_back(self, spec: Campaign, fact: Fact, pending: Armed) -> bool:
+    def takes_back(
+        self, spec: Campaign, fact: Fact, pending: Armed, customer: Customer, world: World
+    ) -> bool:
         """The payment was made, or is due at another time."""
-        return self.ends(fact, pending) or super().takes_back(spec, fact, pending)
+        return self.ends(fact, pending) or super().takes_back(spec, fact, pending, customer, world)

@@ -7,8 +7,6 @@ from collections.abc import Iterable
 from schemas.control import Campaign
 from schemas.triggers import SeasonedTrigger
 from scoring.campaigns.base import Seen, Spoken, Watch, names, resting
-from state.book import Book
-from state.fact import Fact
 from state.tagging.rfm import Rfm
 
 _PURCHASE = frozenset({"purchase"})
@@ -39,7 +37,7 @@ class SeasonedWatch(Watch):
         fact, customer = seen.fact, seen.customer
         note = customer.book.notes.get(self.key)
         if note is None:
-            note = self.note(customer.book)
+            note = self.note(seen)
             note.since_ms = self._first_ms(seen)
         note.since_ms = min(note.since_ms, fact.ts)
         age_ms = fact.ts - note.since_ms
@@ -49,11 +47,11 @@ class SeasonedWatch(Watch):
             if age_ms >= _asked_ms(spec) and not resting(spec, fact.ts, customer.book)
         ]
 
-    def on_late_fact(self, fact: Fact, book: Book) -> None:
+    def on_late_fact(self, seen: Seen) -> None:
         """It may be the first."""
-        note = book.notes.get(self.key)
+        note = seen.customer.book.notes.get(self.key)
         if note is not None:
-            note.since_ms = min(note.since_ms, fact.ts)
+            note.since_ms = min(note.since_ms, seen.fact.ts)
 
     def _first_ms(self, seen: Seen) -> int:
         if self.actions == _PURCHASE and self.when is None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from msgspec.structs import replace
 
@@ -11,8 +11,12 @@ from schemas.control import Campaign
 from schemas.triggers import SilenceTrigger
 from scoring.campaigns.base import Seen, Spoken, among, names
 from scoring.campaigns.waits import Waits
-from state.book import Armed, Book
+from state.book import Armed
+from state.customer import Customer
 from state.fact import Fact
+
+if TYPE_CHECKING:
+    from scoring.world import World
 
 
 class SilenceWatch(Waits):
@@ -45,7 +49,7 @@ class SilenceWatch(Waits):
         fact, book = seen.fact, seen.customer.book
         first = self.key not in book.notes
         if first:
-            self.note(book)
+            self.note(seen)
         elif not among(fact.action, self._missed):
             return ()
         begun_ms = self.begun_ms(book)
@@ -53,13 +57,16 @@ class SilenceWatch(Waits):
             self.arm(seen)
         return ()
 
-    def on_late_fact(self, fact: Fact, book: Book) -> None:
+    def on_late_fact(self, seen: Seen) -> None:
         """A late one of ``actions`` still begins the wait anew."""
+        fact, book = seen.fact, seen.customer.book
         armed = book.armed.get(self.key)
         if armed is not None and among(fact.action, self._missed) and fact.ts > armed.event_ms:
             due_ms = armed.due_ms - armed.event_ms + fact.ts
             book.armed[self.key] = replace(armed, due_ms=due_ms, event_ms=fact.ts)
 
-    def takes_back(self, spec: Campaign, fact: Fact, pending: Armed) -> bool:
+    def takes_back(
+        self, spec: Campaign, fact: Fact, pending: Armed, customer: Customer, world: World
+    ) -> bool:
         """The silence is broken."""
         return among(fact.action, self._missed) and fact.ts >= pending.event_ms

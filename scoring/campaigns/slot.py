@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from schemas.control import Campaign
 from schemas.triggers import SlotTrigger
 from scoring.campaigns.base import Seen, Spoken, Watch, among, names, resting
-from state.book import Armed, Book
+from state.book import Armed
 from state.customer import Customer
 from state.fact import Fact
 from state.tagging.recent import Recent
@@ -71,9 +71,10 @@ class SlotWatch(Watch):
             spoken.append((spec, trigger))
         return spoken
 
-    def on_late_fact(self, fact: Fact, book: Book) -> None:
+    def on_late_fact(self, seen: Seen) -> None:
         """A late purchase is a purchase."""
-        note = book.notes.get(self.key)
+        fact = seen.fact
+        note = seen.customer.book.notes.get(self.key)
         if note is not None and fact.item and among(fact.action, self._bought_by):
             _append(note.texts, fact.item)
 
@@ -108,7 +109,7 @@ class SlotWatch(Watch):
         assert item is not None
         note = book.notes.get(self.key)
         if note is None:
-            note = self.note(book)
+            note = self.note(seen)
             note.texts = self._recently_bought(seen.customer)
         _append(note.texts, item)
 

@@ -22,12 +22,11 @@ class StockWatch(Watch):
     Few is by pieces, or by the days that they last at the present sales.
     """
 
-    NEEDS = "item"
-
     __slots__ = ("_at_most", "_cover_days")
 
     def __init__(self, key: str, specs: tuple[Campaign, ...]) -> None:
         super().__init__(key, specs)
+        self.needs = "item"
         trigger = specs[0].trigger
         assert isinstance(trigger, StockTrigger)
         self.actions = names(trigger.actions)
@@ -47,7 +46,9 @@ class StockWatch(Watch):
             return ()
         return [(s, seen.trigger()) for s in self.specs if not resting(s, fact.ts, book)]
 
-    def takes_back(self, spec: Campaign, fact: Fact, pending: Armed) -> bool:
+    def takes_back(
+        self, spec: Campaign, fact: Fact, pending: Armed, customer: Customer, world: World
+    ) -> bool:
         """They have bought it."""
         return (
             fact.action == "purchase"
@@ -65,7 +66,9 @@ class StockWatch(Watch):
     def _nearly_gone(self, offered: CatalogueItem | None) -> bool:
         if offered is None or not offered.stock:
             return False
-        stock, sales = offered.stock, offered.sales_per_day
-        if self._at_most is not None and stock <= self._at_most:
+        if self._at_most is not None and offered.stock <= self._at_most:
             return True
-        return self._cover_days is not None and bool(sales) and stock <= self._cover_days * sales
+        sales = offered.sales_per_day
+        if not self._cover_days or not sales:
+            return False
+        return offered.stock <= self._cover_days * sales

@@ -47,6 +47,15 @@ class Waits(Watch):
         armed = book.armed.get(self.key)
         return None if armed is None else armed.event_ms
 
+    def plans(self, armed: Armed) -> Iterable[tuple[Campaign, int]]:
+        """Each campaign with its own patience, those whose time has not come yet."""
+        return [
+            (spec, armed.event_ms + patience_ms)
+            for patience_ms, specs in self._stages
+            if armed.event_ms + patience_ms >= armed.due_ms
+            for spec in specs
+        ]
+
     def on_due(self, armed: Armed, customer: Customer, world: World) -> Iterable[Spoken]:
         """Let those speak whose time is up, about what began the wait; wait on for the others."""
         waited_ms = armed.due_ms - armed.event_ms

@@ -57,13 +57,15 @@ _COMPARE: Final[dict[str, Callable[[Any, Any], bool]]] = {
 class Single(Generic[Source]):
     """What one name's value must be; ``phrase`` is how it was written.
 
-    ``holds`` changes its mind at ``constants`` alone.
+    ``holds`` changes its mind at ``constants`` alone. Where it holds for some values and no
+    others, ``equals`` are they.
     """
 
     name: Name[Source]
     holds: Callable[[Any], bool]
     constants: tuple[Constant, ...]
     phrase: str
+    equals: tuple[Constant, ...] | None = None
 
     def __str__(self) -> str:
         return self.phrase
@@ -115,7 +117,7 @@ def _fitted(phrase: Phrase, names: Vocabulary[Source]) -> Atom[Source]:
             return Single(name, _against("=", True), (True,), said)
         case Among(values=values):
             wanted = tuple(_constant(name, value) for value in values)
-            return Single(name, frozenset(wanted).__contains__, wanted, said)
+            return Single(name, frozenset(wanted).__contains__, wanted, said, wanted)
     operator, value = phrase.operator, phrase.value
     if name.type != "number" and operator not in ("=", "!="):
         raise ConditionError(
@@ -131,7 +133,8 @@ def _fitted(phrase: Phrase, names: Vocabulary[Source]) -> Atom[Source]:
             )
         return Pair(name, _between(operator), other, said)
     constant = _constant(name, value)
-    return Single(name, _against(operator, constant), (constant,), said)
+    equals = (constant,) if operator == "=" else None
+    return Single(name, _against(operator, constant), (constant,), said, equals)
 
 
 def _is_known(value: Any) -> bool:

@@ -24,6 +24,10 @@ class Condition(Generic[Source]):
     holds: Holds[Source]
     tree: Tree[Atom[Source]]
 
+    def names(self) -> frozenset[Name[Source]]:
+        """What it looks at."""
+        return frozenset(_names(self.tree))
+
     def why_not(self, source: Source) -> str:
         """The first part that does not hold, with the values it looked at; empty if all do."""
         return "" if self.holds(source) else _failure(self.tree, source)

@@ -17,6 +17,7 @@ from state.tagging.base import Dimension, Tag, Value, amount
 from state.tagging.habits import WEEKDAYS
 
 Source = TypeVar("Source")
+TagKind = type[Tag]
 
 _TYPES: Final[dict[str, Literal["number", "text", "flag"]]] = {
     "int": "number",
@@ -44,7 +45,10 @@ _TRAITS: Final = tuple(
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Name(Generic[Source]):
-    """A name of a vocabulary: its type and unit, the values it can have, and how it is read."""
+    """A name of a vocabulary: its type and unit, the values it can have, and how it is read.
+
+    ``tag`` is the kind of tag that a dimension is of.
+    """
 
     name: str
     type: Literal["number", "text", "flag"]
@@ -55,6 +59,7 @@ class Name(Generic[Source]):
     low: float | None = None
     high: float | None = None
     words: tuple[str, ...] = ()
+    tag: TagKind | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,6 +173,7 @@ def _of_dimension(kind: type[Tag], dimension: Dimension) -> Name[View]:
         low if type_ == "number" else None,
         high if type_ == "number" else None,
         WEEKDAYS if dimension.unit == "weekday" else (),
+        kind,
     )
 
 

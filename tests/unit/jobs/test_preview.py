@@ -198,7 +198,7 @@ def test_what_the_stream_would_refuse_is_refused_with_its_reason(stream: Harness
 @pytest.mark.parametrize(
     ("text", "complaint"),
     [
-        ("{", "--event is no JSON .*; quote it so: "),
+        ("{", "--event is no JSON: .* Quote it for the shell"),
         ("[1]", "must be one JSON object"),
         ("{}", "missing required field `action`"),
         ('{"action": "view", "user_id": "bob"}', "is of 'bob', not of 'ann': leave user_id out"),

@@ -250,7 +250,7 @@ def test_limits_that_cannot_be_are_refused_and_what_ran_goes_on(pricing, fault):
     world.accept(control_key(sound), encode(sound))
     with pytest.raises(RefusedControl, match=fault):
         world.accept(control_key(broken), encode(broken))
-    assert world.campaigns["on-cart"].spec == sound
+    assert world.campaigns["on-cart"] == sound
 
 
 def test_a_learned_response_goes_before_the_configured_one_until_it_is_withdrawn():

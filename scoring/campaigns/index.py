@@ -1,0 +1,143 @@
+"""Which campaigns want a fact: found by its action, what it carries and what it is about.
+
+A thousand campaigns are loaded and a fact concerns a handful. So campaigns that watch for the same
+thing share a `Watch`; watches are filed by action, those that need a field are looked at only when
+the fact has it, and those whose ``when`` asks for one value of a field are found by that value.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from typing import Any, Final, NamedTuple
+
+import msgspec
+from xxhash import xxh3_64_hexdigest
+
+from schemas.control import Campaign
+from scoring.campaigns.base import Watch, among
+from scoring.conditions.check import Atom, Single
+from scoring.conditions.syntax import And, Tree
+from state.fact import Fact
+
+_MEMO_LIMIT: Final = 1_024
+
+_encode: Final = msgspec.json.Encoder(order="sorted").encode
+_Value = Callable[[Fact], Any]
+
+
+class _Filed(NamedTuple):
+    """The watches of one action: for every such fact, by a field it has, by a value of a field."""
+
+    always: tuple[Watch, ...]
+    having: tuple[tuple[str, tuple[Watch, ...]], ...]
+    by_value: tuple[tuple[_Value, dict[Any, tuple[Watch, ...]]], ...]
+
+
+class Index:
+    """The watches of the campaigns in force."""
+
+    def __init__(self, kinds: dict[type, type[Watch]], specs: Iterable[Campaign] = ()) -> None:
+        """Share the campaigns out; ``kinds`` are the watches by type of trigger."""
+        shared: defaultdict[str, list[Campaign]] = defaultdict(list)
+        for spec in sorted(specs, key=_id):
+            shared[watch_key(kinds, spec)].append(spec)
+        self.watches: Final = {
+            key: kinds[type(group[0].trigger)](key, tuple(group)) for key, group in shared.items()
+        }
+        """Watches by their key in a customer's book."""
+        self.watch_of: Final = {
+            spec.id: watch for watch in self.watches.values() for spec in watch.specs
+        }
+        """Watches by the ids of their campaigns."""
+        self._filed: Final[dict[str, _Filed]] = {}
+
+    def wanting(self, fact: Fact) -> list[Watch]:
+        """The watches to show a fact to."""
+        action = fact.action
+        filed = self._filed.get(action)
+        if filed is None:
+            filed = self._file(action)
+            if len(self._filed) < _MEMO_LIMIT:  # actions are the producers' words
+                self._filed[action] = filed
+        found = list(filed.always)
+        for field, watches in filed.having:
+            if getattr(fact, field) is not None:
+                found += watches
+        for value, by_value in filed.by_value:
+            watches = by_value.get(value(fact), ())
+            if watches:
+                found += watches
+        return [
+            watch
+            for watch in found
+            if watch.when is None or not watch.FILTERED or watch.when.holds(fact)
+        ]
+
+    def listening(self, action: str) -> list[Campaign]:
+        """The campaigns that look at facts of an action, by id; some only at certain ones."""
+        found = [
+            spec
+            for watch in self.watches.values()
+            if among(action, watch.actions)
+            for spec in watch.specs
+        ]
+        return sorted(found, key=_id)
+
+    def _file(self, action: str) -> _Filed:
+        always: list[Watch] = []
+        having: defaultdict[str, list[Watch]] = defaultdict(list)
+        by_value: dict[str, tuple[_Value, defaultdict[Any, list[Watch]]]] = {}
+        for watch in self.watches.values():
+            if not among(action, watch.actions):
+                continue
+            asked = _one_of(watch) if watch.FILTERED else None
+            if asked is not None:
+                _, values = by_value.setdefault(
+                    asked.name.name, (asked.name.get, defaultdict(list))
+                )
+                for value in asked.equals or ():
+                    values[value].append(watch)
+            elif watch.needs is not None:
+                having[watch.needs].append(watch)
+            else:
+                always.append(watch)
+        return _Filed(
+            tuple(always),
+            tuple((field, tuple(watches)) for field, watches in having.items()),
+            tuple(
+                (get, {value: tuple(watches) for value, watches in values.items()})
+                for get, values in by_value.values()
+            ),
+        )
+
+
+def watch_key(kinds: dict[type, type[Watch]], spec: Campaign) -> str:
+    """The key of what a campaign watches for; equal for campaigns that can share it."""
+    trigger = spec.trigger
+    pattern = kinds[type(trigger)].pattern(trigger)
+    kind = str(type(trigger).__struct_config__.tag)
+    return f"{kind}:{xxh3_64_hexdigest(_encode((pattern, spec.when)))}"
+
+
+def _one_of(watch: Watch) -> Single[Fact] | None:
+    """The part of ``when`` that asks for one of some values, without which it cannot hold.
+
+    A watch that needs another field as well is found by that value and looks for the field itself.
+    """
+    if watch.when is None or watch.needs is not None:
+        return None
+    return _equality(watch.when.tree)
+
+
+def _equality(tree: Tree[Atom[Fact]]) -> Single[Fact] | None:
+    match tree:
+        case Single() if tree.equals is not None and tree.name.name != "action":
+            return tree
+        case And(parts):
+            return next((found for part in parts if (found := _equality(part))), None)
+    return None
+
+
+def _id(spec: Campaign) -> str:
+    return spec.id
