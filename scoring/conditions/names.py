@@ -29,6 +29,7 @@ _RANGES: Final[dict[str, tuple[float | None, float | None]]] = {
     "location_lat": (-90, 90),
     "location_lon": (-180, 180),
     "price_bought_to_viewed_ratio": (0, None),
+    "rfm_refund_ratio": (0, None),
     "habit_favourite_hour": (0, 23),
     "trait_birth_year": (1900, 2100),
     "trait_age_years": (None, None),
