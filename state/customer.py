@@ -112,6 +112,10 @@ class Customer:
         if fact.ts > book.newest_ms:
             book.newest_ms = fact.ts
 
+    def settles(self, now_ms: int, lateness_ms: int) -> bool:
+        """Whether `settle` would fold anything."""
+        return len(self.tail) >= TAIL_SOFT and self._settled(now_ms, lateness_ms) > 0
+
     def settle(self, now_ms: int, lateness_ms: int) -> None:
         """Fold what can no longer be preceded into the base, once that pays.
 
@@ -119,23 +123,14 @@ class Customer:
         `TAIL_LONG` when part of it is. Beyond `TAIL_HARD` the oldest facts settle whatever their
         age, which keeps the size bounded.
 
-        Call it with the time of a fact that is about to be accepted, before the batch's first and
-        never after: what a batch accepted stays in the tail of the state that it publishes.
+        Call it with the time of a fact that is about to be accepted. Facts that have settled are
+        no longer in the tail, so publish what is new before.
         """
         tail = self.tail
-        count = len(tail)
-        if count < TAIL_SOFT:
+        settled = self._settled(now_ms, lateness_ms)
+        if not settled:
             return
-        horizon = max(now_ms, self.book.newest_ms) - lateness_ms
-        # A fact of the very horizon is in time still, so those of the horizon wait for it.
-        settled = bisect_left(tail, horizon, key=_time)
-        if settled < count:
-            if count < TAIL_LONG:
-                return
-            settled = max(settled, count - TAIL_HARD)
-            if settled < TAIL_SOFT:
-                return
-        if settled == count:
+        if settled == len(tail):
             self.base = self.profile().settle()
         else:
             self.base = Profile(self.base, tail[:settled]).encode()
@@ -143,6 +138,22 @@ class Customer:
         self._take_apart()
         del tail[:settled], self._packed[:settled]
         self._ids = None
+
+    def _settled(self, now_ms: int, lateness_ms: int) -> int:
+        """How many of the oldest facts to fold."""
+        tail = self.tail
+        count = len(tail)
+        if count < TAIL_SOFT:
+            return 0
+        horizon = max(now_ms, self.book.newest_ms) - lateness_ms
+        # A fact of the very horizon is in time still, so those of the horizon wait for it.
+        settled = bisect_left(tail, horizon, key=_time)
+        if settled == count:
+            return settled
+        if count < TAIL_LONG:
+            return 0
+        settled = max(settled, count - TAIL_HARD)
+        return settled if settled >= TAIL_SOFT else 0
 
     def _take_apart(self) -> None:
         if len(self._packed) != len(self.tail):
