@@ -165,7 +165,7 @@ def _next_tick(shard: str, now_ms: int) -> int:
     Ticks of a shard lie on a grid, so that a timer restored and a timer set anew are one, and each
     shard has a grid of its own, so that not all publish at one moment and hold up decisions.
     """
-    offset_ms = int(shard, 16) * TICK_MS // 16 ** len(shard)
+    offset_ms = int(shard, 16) * TICK_MS >> 4 * len(shard)
     return ((now_ms - offset_ms) // TICK_MS + 1) * TICK_MS + offset_ms
 
 
