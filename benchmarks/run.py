@@ -77,11 +77,11 @@ FULL: Final = Size(
     peers_known=50_000,
 )
 QUICK: Final = Size(
-    minutes=4,
+    minutes=5,
     rounds=2,
     backlog=100_000,
     backlog_customers=30_000,
-    known=50_000,
+    known=200_000,
     loads=(Load(3_000, 15, 5), Load(10_000, 13, 3), Load(3_000, 10, 2, pause=True)),
     peers=(),
     peers_known=0,

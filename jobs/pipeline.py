@@ -56,7 +56,7 @@ class PipelineConfig(NamedTuple):
 
     decide: DecideConfig
     learn: LearnConfig
-    shards: int = 256
+    shards: int = 16
     window_ms: int = 3
     bundle: str = ""
 

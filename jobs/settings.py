@@ -80,7 +80,10 @@ class Settings(BaseSettings):
     task_manager_memory_mb: int = Field(
         default=3072, ge=1536, description="of one TaskManager process"
     )
-    shards: int = Field(default=256, description="Flink keys, 16 or 256: hex digits of an MD5")
+    shards: int = Field(
+        default=16,
+        description="Flink keys, 16 or 256: more for many TaskManagers, less for large batches",
+    )
     batch_window_ms: int = Field(default=3, ge=1, le=100, description="micro-batch of the crossing")
     checkpoint_interval_ms: int = Field(default=10_000, ge=500)
     state_backend: Literal["hashmap", "rocksdb"] = "hashmap"

@@ -23,7 +23,7 @@ from operators.shard import Decider, DeciderConfig
 from operators.shipping import Shipped
 from schemas.topics import REWARDS
 
-TICK_MS: Final = 1_000
+TICK_MS: Final = 200
 _REWARD: Final = f"{REWARDS}{SEPARATOR}"
 
 CONTROL_LOG: Final = MapStateDescriptor(
@@ -100,7 +100,9 @@ class Decide(Shipped, KeyedBroadcastProcessFunction):
         if shard not in self._ticking:
             self._ticking.add(shard)
             timers = ctx.timer_service()
-            timers.register_processing_time_timer(_next_tick(timers.current_processing_time()))
+            timers.register_processing_time_timer(
+                _next_tick(shard, timers.current_processing_time())
+            )
         return _row(decider.on_batch(shard, self._store, records))
 
     def process_broadcast_element(self, value: Row, ctx: Any) -> Iterable[Row]:
@@ -120,8 +122,8 @@ class Decide(Shipped, KeyedBroadcastProcessFunction):
         decider = self._decider or self._resume(ctx)
         timers = ctx.timer_service()
         now_ms = timers.current_processing_time()
-        timers.register_processing_time_timer(_next_tick(max(now_ms, timestamp)))
         shard = ctx.get_current_key()[0]
+        timers.register_processing_time_timer(_next_tick(shard, max(now_ms, timestamp)))
         self._ticking.add(shard)
         self._flush()
         return _row(decider.on_tick(shard, self._store, now_ms))
@@ -157,9 +159,14 @@ class Decide(Shipped, KeyedBroadcastProcessFunction):
             self._flushed[what] = count
 
 
-def _next_tick(now_ms: int) -> int:
-    """Ticks lie on a grid, so that a timer restored and a timer set anew are one."""
-    return (now_ms // TICK_MS + 1) * TICK_MS
+def _next_tick(shard: str, now_ms: int) -> int:
+    """When to look at a shard again.
+
+    Ticks of a shard lie on a grid, so that a timer restored and a timer set anew are one, and each
+    shard has a grid of its own, so that not all publish at one moment and hold up decisions.
+    """
+    offset_ms = int(shard, 16) * TICK_MS >> 4 * len(shard)
+    return ((now_ms - offset_ms) // TICK_MS + 1) * TICK_MS + offset_ms
 
 
 def _row(outputs: list[str]) -> tuple[Row, ...]:

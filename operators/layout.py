@@ -9,8 +9,8 @@ one array of strings, which the JVM takes apart and routes to the topics named i
 
 An input record is ``topic␟partition␟offset␟timestamp_ms␟payload`` and an output is
 ``topic␟key␟value`` (␟ is U+001F). Payloads and values are ISO-8859-1 text, a character for each
-byte of the wire, so that any payload, broken or not, arrives as it was sent. An output with an
-empty value leaves as a tombstone.
+byte of the wire, so that any payload, broken or not, arrives as it was sent. An output without a
+value (``topic␟key``) leaves as a tombstone.
 
 All that leans on PyFlink's internals is in this file; `tests/operators` fails when they move.
 """
@@ -164,8 +164,7 @@ def write_outputs(
             )""")
         tables.create_temporary_view(f"{name}_emitted", tables.from_data_stream(stream))
         query = tables.sql_query(f"""
-            SELECT SPLIT_INDEX(o, '{us}', 1), NULLIF(SPLIT_INDEX(o, '{us}', 2), ''),
-                SPLIT_INDEX(o, '{us}', 0)
+            SELECT SPLIT_INDEX(o, '{us}', 1), SPLIT_INDEX(o, '{us}', 2), SPLIT_INDEX(o, '{us}', 0)
             FROM {name}_emitted CROSS JOIN UNNEST(f0) AS u(o)""")
         statements.add_insert(f"{name}_outputs", query)
     statements.attach_as_datastream()

@@ -18,6 +18,8 @@ from collections import Counter, OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final, NamedTuple, Protocol
 
+import msgspec
+
 from schemas import topics
 from schemas.audit import Outcomes
 from schemas.decision import Decision
@@ -38,8 +40,11 @@ UNKNOWN_FIELDS_SHARE: Final = 16
 """One record in so many, by offset, is looked through for fields that the contract lacks."""
 
 _CLOCK: Final = "\x00clock"
+_UNPUBLISHED: Final = "\x00unpublished"
 _INPUTS: Final = list(topics.INPUTS)
 _PLACE: Final = {topic: place for place, topic in enumerate(_INPUTS)}
+_encode_unpublished: Final = msgspec.msgpack.Encoder().encode
+_decode_unpublished: Final = msgspec.msgpack.Decoder(dict[str, int]).decode
 
 
 class ShardStore(Protocol):
@@ -71,17 +76,27 @@ class DeciderConfig(NamedTuple):
 
     Attributes:
         cached_customers: how many decoded customers it keeps at hand.
+        unpublished_customers: of how many of a shard a new profile may wait for the next tick; 0
+            publishes with each batch.
         shards: 16 or 256: whoever cut the batches read the customer from the raw payload, so it is
             checked that they read the same as we do; None where the batches are our own.
     """
 
     cached_customers: int = 20_000
+    unpublished_customers: int = 1_000
     shards: int | None = None
 
 
 class _Shard(NamedTuple):
+    """What is kept of a shard besides its customers.
+
+    ``unpublished`` has the customers whose published profile is older than their state, with the
+    revision that was published.
+    """
+
     clock: ShardClock
     due: DueList
+    unpublished: dict[str, int]
 
 
 _Record = tuple[str, int, int, int, str]
@@ -112,6 +127,7 @@ class Decider:
         self.world.sealed = {decision.decision_id: decision for decision in sealed}
         self.counters: Counter[str] = Counter()
         self._limit = config.cached_customers
+        self.unpublished_limit = config.unpublished_customers
         self._all_shards = config.shards
         self._customers: OrderedDict[tuple[str, str], Customer] = OrderedDict()
         self._shards: dict[str, _Shard] = {}
@@ -133,22 +149,24 @@ class Decider:
     def on_batch(self, shard: str, store: ShardStore, records: Sequence[str]) -> list[str]:
         """Take a micro-batch of a shard through the core and commit what came of it.
 
-        Returns the outputs: for each input exactly one row in an audit record, and for each
-        customer whose facts changed one profile.
+        Returns the outputs: for each input exactly one row in an audit record. Profiles wait for
+        the next tick: a session that a backlog crowds into a moment is published once.
         """
         return _Batch(self, shard, store).run(records)
 
     def on_tick(self, shard: str, store: ShardStore, now_ms: int) -> list[str]:
-        """Let the wall clock move an idle shard, and do what has become due."""
+        """Publish changed profiles, let the wall clock move an idle shard, do what is due."""
         return _Batch(self, shard, store).tick(now_ms)
 
     def shard(self, name: str, store: ShardStore) -> _Shard:
         """Clock and due list of a shard, read from the store the first time."""
         found = self._shards.get(name)
         if found is None:
-            clock = store.get(_CLOCK)
+            clock, unpublished = store.get(_CLOCK), store.get(_UNPUBLISHED)
             found = self._shards[name] = _Shard(
-                ShardClock() if clock is None else ShardClock.decode(clock), DueList(store.get)
+                ShardClock() if clock is None else ShardClock.decode(clock),
+                DueList(store.get),
+                {} if unpublished is None else _decode_unpublished(unpublished),
             )
         return found
 
@@ -182,7 +200,7 @@ class _Batch:
         self.world = decider.world
         self.name = shard
         self.store = store
-        self.clock, self.due = decider.shard(shard, store)
+        self.clock, self.due, self.unpublished = decider.shard(shard, store)
         self.lateness_ms = decider.world.policy.lateness_ms
         self.touched: dict[str, tuple[Customer, int]] = {}
         self.outputs: list[str] = []
@@ -204,9 +222,10 @@ class _Batch:
     def tick(self, now_ms: int) -> list[str]:
         before = self.clock.now_ms
         clock_ms = self.clock.tick(now_ms, self.lateness_ms)
-        if clock_ms == before and not self.due.has_due(clock_ms):
+        if clock_ms == before and not self.unpublished and not self.due.has_due(clock_ms):
             return []
         self._fire(clock_ms)
+        self._publish_profiles()
         return self._commit()
 
     def _take(self, record: _Record) -> Step:
@@ -246,7 +265,10 @@ class _Batch:
         if found is not None:
             return found[0]
         customer = self.decider.customer(self.name, user_id, self.store)
-        customer.settle(now_ms, self.lateness_ms)
+        if customer.settles(now_ms, self.lateness_ms):
+            if user_id in self.unpublished:  # what has settled can no longer be told apart
+                self._publish_profile(user_id, customer, self.unpublished.pop(user_id))
+            customer.settle(now_ms, self.lateness_ms)
         self.touched[user_id] = (customer, customer.book.revision)
         return customer
 
@@ -269,19 +291,34 @@ class _Batch:
             counters[topic] += 1
             self.outputs.append(_output(topic, key, encode(record)))
 
+    def _publish_profiles(self) -> None:
+        for user_id, since in self.unpublished.items():
+            found = self.touched.get(user_id)
+            customer = found[0] if found else self.decider.customer(self.name, user_id, self.store)
+            self._publish_profile(user_id, customer, since)
+        self.unpublished.clear()
+
+    def _publish_profile(self, user_id: str, customer: Customer, since: int) -> None:
+        book = customer.book
+        snapshot = b2a_base64(customer.encode(), newline=False).decode("ascii")
+        profile = Profile(user_id, book.newest_ms, book.revision, since, snapshot)
+        self.outputs.append(_output(topics.PROFILES, user_id, encode(profile)))
+
     def _commit(self) -> list[str]:
         dirty: dict[str, bytes | None] = {}
+        unpublished = self.unpublished
         for user_id, (customer, since) in self.touched.items():
             book = customer.book
             wake_ms = book.wake_at_ms()
             if wake_ms is not None and (not book.hints or wake_ms < book.hints[0]):
                 book.hints.insert(0, wake_ms)
                 self.due.add(user_id, wake_ms)
-            data = dirty[user_id] = customer.encode()
+            dirty[user_id] = customer.encode()
             if book.revision != since:
-                snapshot = b2a_base64(data, newline=False).decode("ascii")
-                profile = Profile(user_id, book.newest_ms, book.revision, since, snapshot)
-                self.outputs.append(_output(topics.PROFILES, user_id, encode(profile)))
+                unpublished.setdefault(user_id, since)
+        if len(unpublished) > self.decider.unpublished_limit:
+            self._publish_profiles()
+        dirty[_UNPUBLISHED] = _encode_unpublished(unpublished)
         dirty.update(self.due.take_writes())
         dirty[_CLOCK] = self.clock.encode()
         self.store.put_all(dirty)

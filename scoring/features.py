@@ -11,7 +11,6 @@ from __future__ import annotations
 from functools import lru_cache
 from hashlib import sha256
 from math import cos, log, log1p, pi, sin
-from operator import itemgetter
 from typing import Any, Final
 
 from xxhash import xxh3_64_intdigest
@@ -73,16 +72,14 @@ FEATURE_HASH: Final = sha256("\n".join((str(_VERSION), *FEATURES)).encode()).hex
 """Names what a vector's numbers mean; a model for other features has another."""
 
 
-def _reader(*kinds: str) -> itemgetter[Any]:
-    """Takes tags of these kinds out of a profile's; asking the profile for each costs more."""
-    places = {name: place for place, name in enumerate(TAG_KINDS)}
-    return itemgetter(*(places[kind] for kind in kinds))
+def _places(*kinds: str) -> tuple[int, ...]:
+    return tuple(list(TAG_KINDS).index(kind) for kind in kinds)
 
 
-_customer_tags: Final = _reader(
+_CUSTOMER_TAGS: Final = _places(
     "counters", "tempo", "sessions", "rfm", "carts", "channels", "prices", "habits", "traits"
 )
-_item_tags: Final = _reader("recent", "categories", "brands", "prices")
+_ITEM_TAGS: Final = _places("recent", "categories", "brands", "prices")
 _BARGAIN_SHARE: Final = FEATURES.index("bargain_share")
 _VIEW, _SEARCH, _CART = (ACTIONS.index(action) for action in ("view", "search", "cart"))
 _DELIVERED, _OPENED, _CLICKED = range(3)  # the first of `state.tagging.channels.KINDS`
@@ -99,7 +96,7 @@ def customer_features(profile: Profile, now_ms: int) -> list[float]:
     Counts are smoothed towards what is usual, so that a customer of whom little is known looks
     average and not extreme.
     """
-    tags: tuple[Any, ...] = _customer_tags(profile.tags)
+    tags: list[Any] = profile.tags(_CUSTOMER_TAGS)
     counters, tempo, sessions, rfm, carts, channels, prices, habits, traits = tags
     lifetime = counters.lifetime
     views, carted = lifetime[_VIEW], lifetime[_CART]
@@ -161,7 +158,8 @@ def campaign_features(
     ``customer_part`` comes from `customer_features` for the same profile and time; the rest says
     what the trigger is about.
     """
-    recent, categories, brands, prices = _item_tags(profile.tags)
+    tags: list[Any] = profile.tags(_ITEM_TAGS)
+    recent, categories, brands, prices = tags
     discount = campaign.offer.discount_ratio
     trigger = campaign.trigger
     usual = prices.mean("view") if price else None

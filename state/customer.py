@@ -22,8 +22,8 @@ import msgspec
 
 from state.book import Book
 from state.fact import Fact
-from state.profile import OUTCOME_KINDS, Profile, has_seen
-from state.tagging.recent import RING, Recent
+from state.profile import CorruptState, Profile, has_seen
+from state.tagging.recent import Recent
 
 VERSION: Final = 1
 TAIL_SOFT: Final = 8
@@ -40,14 +40,10 @@ _decode_book: Final = msgspec.msgpack.Decoder(Book).decode
 _UNREADABLE: Final = (msgspec.DecodeError, UnicodeDecodeError)
 
 
-class CorruptState(ValueError):
-    """State bytes that we did not write, or not whole."""
-
-
 class Customer:
     """One customer's state; see the module for how it is kept."""
 
-    __slots__ = ("_folded", "_head", "_ids", "_packed", "base", "book", "tail")
+    __slots__ = ("_head", "_ids", "_packed", "base", "book", "tail")
 
     def __init__(
         self, base: bytes = b"", tail: list[Fact] | None = None, book: Book | None = None
@@ -58,18 +54,15 @@ class Customer:
         # Bytes of the tail in its order: a fact each, but those that were read are one piece until
         # somebody needs them apart.
         self._packed = [_encode(fact) for fact in self.tail]
-        # The profile of the base and of the tail's first ``_folded`` facts, when somebody asked.
         self._head: Profile | None = None
-        self._folded = 0
         self._ids: set[int] | None = None
 
     def profile(self) -> Profile:
-        """The profile up to the newest fact; read it, do not change it.
-
-        Raises:
-            CorruptState: the base is not a profile.
-        """
-        return self._fold_up_to(len(self.tail))
+        """The profile up to the newest fact; read it, do not change it."""
+        head = self._head
+        if head is None:
+            head = self._head = Profile(self.base, self.tail)
+        return head
 
     def count_recent(
         self,
@@ -81,48 +74,9 @@ class Customer:
     ) -> int:
         """How many of the last `RING` events lie in ``(since_ms, until_ms]`` and fit.
 
-        None for ``actions``, ``item`` or ``category`` means any. Facts that are not folded yet are
-        looked at as they are: this is asked for most events, and a fold is seldom worth it.
+        None for ``actions``, ``item`` or ``category`` means any.
         """
-        tail, left, count = self.tail, RING, 0
-        for place in range(len(tail) - 1, self._folded - 1, -1):
-            fact = tail[place]
-            if left == 0:
-                return count
-            if fact.action in OUTCOME_KINDS:
-                continue
-            left -= 1
-            if fact.ts <= since_ms:
-                continue  # one that came too late hides nothing that has settled
-            if (
-                (item is None or fact.item == item)
-                and (category is None or fact.category == category)
-                and (actions is None or fact.action in actions)
-                and fact.ts <= until_ms
-            ):
-                count += 1
-        if self._head is None and not self.base:
-            return count
-        recent = self._fold_up_to(self._folded).tag(Recent)
-        return count + recent.matches(actions, since_ms, until_ms, item, category, left)
-
-    def _fold_up_to(self, count: int) -> Profile:
-        head = self._head
-        if head is None:
-            head, self._folded = self._base_profile(), 0
-        if self._folded < count:
-            head.apply_all(self.tail[self._folded : count])
-            self._folded = count
-        self._head = head
-        return head
-
-    def _base_profile(self) -> Profile:
-        if not self.base:
-            return Profile()
-        try:
-            return Profile.decode(self.base)
-        except _UNREADABLE as error:
-            raise CorruptState(f"customer's profile does not decode: {error}") from error
+        return self.profile().tag(Recent).matches(actions, since_ms, until_ms, item, category)
 
     def knows(self, id64: int) -> bool:
         """Whether an event or outcome of this id was accepted before.
@@ -150,14 +104,17 @@ class Customer:
             self._take_apart()
             tail.insert(place, fact)
             self._packed.insert(place, _encode(fact))
-            if place < self._folded:
-                self._head, self._folded = None, 0
+            self._head = None
         if self._ids is not None:
             self._ids.add(fact.id64)
         book = self.book
         book.revision += 1
         if fact.ts > book.newest_ms:
             book.newest_ms = fact.ts
+
+    def settles(self, now_ms: int, lateness_ms: int) -> bool:
+        """Whether `settle` would fold anything."""
+        return len(self.tail) >= TAIL_SOFT and self._settled(now_ms, lateness_ms) > 0
 
     def settle(self, now_ms: int, lateness_ms: int) -> None:
         """Fold what can no longer be preceded into the base, once that pays.
@@ -166,33 +123,37 @@ class Customer:
         `TAIL_LONG` when part of it is. Beyond `TAIL_HARD` the oldest facts settle whatever their
         age, which keeps the size bounded.
 
-        Call it with the time of a fact that is about to be accepted, before the batch's first and
-        never after: what a batch accepted stays in the tail of the state that it publishes.
+        Call it with the time of a fact that is about to be accepted. Facts that have settled are
+        no longer in the tail, so publish what is new before.
         """
         tail = self.tail
-        count = len(tail)
-        if count < TAIL_SOFT:
+        settled = self._settled(now_ms, lateness_ms)
+        if not settled:
             return
-        horizon = max(now_ms, self.book.newest_ms) - lateness_ms
-        # A fact of the very horizon is in time still, so those of the horizon wait for it.
-        settled = bisect_left(tail, horizon, key=_time)
-        if settled < count:
-            if count < TAIL_LONG:
-                return
-            settled = max(settled, count - TAIL_HARD)
-            if settled < TAIL_SOFT:
-                return
-        if self._folded > settled:
-            settled_profile = self._base_profile()
-            settled_profile.apply_all(tail[:settled])
-            self._folded -= settled
+        if settled == len(tail):
+            self.base = self.profile().settle()
         else:
-            settled_profile = self._fold_up_to(settled)
-            self._folded = 0
-        self.base = settled_profile.encode()
+            self.base = Profile(self.base, tail[:settled]).encode()
+            self._head = None
         self._take_apart()
         del tail[:settled], self._packed[:settled]
         self._ids = None
+
+    def _settled(self, now_ms: int, lateness_ms: int) -> int:
+        """How many of the oldest facts to fold."""
+        tail = self.tail
+        count = len(tail)
+        if count < TAIL_SOFT:
+            return 0
+        horizon = max(now_ms, self.book.newest_ms) - lateness_ms
+        # A fact of the very horizon is in time still, so those of the horizon wait for it.
+        settled = bisect_left(tail, horizon, key=_time)
+        if settled == count:
+            return settled
+        if count < TAIL_LONG:
+            return 0
+        settled = max(settled, count - TAIL_HARD)
+        return settled if settled >= TAIL_SOFT else 0
 
     def _take_apart(self) -> None:
         if len(self._packed) != len(self.tail):

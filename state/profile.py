@@ -2,12 +2,15 @@
 
 Layout of its bytes, little-endian: length of ``seen`` ``u16``, ``seen``, then the tags as one
 MessagePack array in the order of `TAG_KINDS`. `state.customer` puts them under its version.
+
+Most events need one or two tags of a customer, so a tag is decoded, and folded, when somebody asks
+for it; one that no fact concerns goes from the old bytes to the new ones as it is.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Final, TypeVar, cast, get_args
+from collections.abc import Sequence
+from typing import Final, NamedTuple, TypeVar, cast, get_args
 
 import msgspec
 
@@ -28,79 +31,146 @@ TagT = TypeVar("TagT", bound=Tag)
 OUTCOME_KINDS: Final = frozenset(get_args(OutcomeKind))
 _KINDS: Final = tuple(TAG_KINDS.values())
 _PLACE: Final = {kind: place for place, kind in enumerate(_KINDS)}
+_UNREADABLE: Final = (msgspec.DecodeError, UnicodeDecodeError)
 
 
-def _listeners(action: str) -> tuple[int, ...]:
-    """Places of the tags that a fact of this action can change."""
-    return tuple(
-        place
-        for place, kind in enumerate(_KINDS)
-        if (
-            action in kind.OUTCOMES
-            if action in OUTCOME_KINDS
-            else kind.LISTENS is None or action in kind.LISTENS
-        )
-    )
+class CorruptState(ValueError):
+    """State bytes that we did not write, or not whole."""
+
+
+class _Listeners(NamedTuple):
+    """Places of the tags that a fact of an action concerns: always, or if it names a field."""
+
+    always: tuple[int, ...]
+    named: tuple[tuple[int, str], ...]
+
+
+def _listeners(action: str) -> _Listeners:
+    always: list[int] = []
+    named: list[tuple[int, str]] = []
+    for place, kind in enumerate(_KINDS):
+        if action in OUTCOME_KINDS:
+            if action in kind.OUTCOMES:
+                always.append(place)
+        elif kind.FIELD is not None:
+            named.append((place, kind.FIELD))
+        elif kind.LISTENS is None or action in kind.LISTENS:
+            always.append(place)
+    return _Listeners(tuple(always), tuple(named))
 
 
 class Profile:
-    """The tags of a customer, and the ids of the facts that they were made from.
+    """The tags of a customer: those in the bytes ``base``, with ``facts`` folded in.
 
-    The ids are kept packed, eight bytes each, because they are searched far more rarely than they
-    are read and written.
+    ``facts`` is looked at anew each time, so what is appended to it counts from then on.
+
+    Raises:
+        CorruptState: from any method: the base is not a profile.
     """
 
-    __slots__ = ("seen", "tags")
+    __slots__ = ("_base", "_facts", "_parts", "_sorted", "_tags", "_waiting")
 
-    def __init__(self, seen: bytearray | None = None, tags: tuple[Tag, ...] | None = None) -> None:
-        self.seen = bytearray() if seen is None else seen
-        self.tags = tuple(kind() for kind in _KINDS) if tags is None else tags
-
-    def apply(self, fact: Fact) -> None:
-        """Take one fact in."""
-        action = fact.action
-        places = _dispatch.get(action)
-        if places is None:
-            places = _listeners(action)
-            if len(_dispatch) < 1_024:  # actions are the producers' words: keep the memo bounded
-                _dispatch[action] = places
-        tags = self.tags
-        for place in places:
-            tags[place].apply(fact)
-        seen = self.seen
-        seen += fact.id64.to_bytes(_ID_BYTES, "little")
-        if len(seen) > 2 * _SEEN_BYTES:
-            del seen[:-_SEEN_BYTES]
-
-    def apply_all(self, facts: Iterable[Fact]) -> None:
-        """Take facts in, in the order given."""
-        for fact in facts:
-            self.apply(fact)
+    def __init__(self, base: bytes = b"", facts: Sequence[Fact] = ()) -> None:
+        self._base = base
+        self._facts = facts
+        self._parts: list[msgspec.Raw] | None = None
+        self._tags: list[Tag | None] = [None] * len(_KINDS)
+        # Facts that wait for each tag to be asked for, and how many of all are put there.
+        self._waiting: list[list[Fact]] = [[] for _ in _KINDS]
+        self._sorted = 0
 
     def tag(self, kind: type[TagT]) -> TagT:
-        """The tag of a kind."""
-        return cast(TagT, self.tags[_PLACE[kind]])
+        """The tag of a kind; read it, do not change it."""
+        if self._sorted < len(self._facts):
+            self._sort()
+        return cast(TagT, self._fold(_PLACE[kind]))
+
+    def tags(self, places: Sequence[int]) -> list[Tag]:
+        """The tags at these places of `TAG_KINDS`; read them, do not change them."""
+        if self._sorted < len(self._facts):
+            self._sort()
+        return [self._fold(place) for place in places]
 
     def dimensions(self, now_ms: int) -> dict[str, Value]:
         """Every dimension of `catalogue` as of ``now_ms``."""
         values: dict[str, Value] = {}
-        for tag in self.tags:
+        for tag in self.tags(range(len(_KINDS))):
             values.update(tag.dimensions(now_ms))
         return values
 
     def encode(self) -> bytes:
-        """The bytes that `decode` and `has_seen` read."""
-        seen = self.seen[-_SEEN_BYTES:]
-        return b"".join((len(seen).to_bytes(_LENGTH_BYTES, "little"), seen, _encode(self.tags)))
+        """Bytes that can be the base of another profile, and that `has_seen` reads."""
+        facts, base = self._facts, self._base
+        if self._sorted < len(facts):
+            self._sort()
+        seen = base[_LENGTH_BYTES : _end_of_seen(base)] if base else b""
+        seen += b"".join([fact.id64.to_bytes(_ID_BYTES, "little") for fact in facts])
+        seen = seen[-_SEEN_BYTES:]
+        parts: Sequence[object] = self._read()
+        whole = [
+            self._fold(place)
+            if facts_waiting or self._tags[place] is not None or not parts
+            else parts[place]
+            for place, facts_waiting in enumerate(self._waiting)
+        ]
+        return b"".join((len(seen).to_bytes(_LENGTH_BYTES, "little"), seen, _encode(whole)))
 
-    @classmethod
-    def decode(cls, data: bytes) -> Profile:
-        """Read what `encode` wrote.
+    def settle(self) -> bytes:
+        """Fold every fact, encode, and go on from those bytes; the facts are the caller's to drop.
 
-        Anything else raises `msgspec.DecodeError`, or `UnicodeDecodeError` for a broken string.
+        Returns what `encode` does. Cheaper than a new profile: tags once decoded stay.
         """
-        end = _end_of_seen(data)
-        return cls(bytearray(data[_LENGTH_BYTES:end]), _decode_tags(data[end:]))
+        self._base = self.encode()
+        self._sorted = 0
+        return self._base
+
+    def _fold(self, place: int) -> Tag:
+        tag = self._tags[place]
+        if tag is None:
+            parts = self._read()
+            try:
+                tag = _DECODE[place](parts[place]) if parts else _KINDS[place]()
+            except _UNREADABLE as error:
+                raise CorruptState(f"customer's profile does not decode: {error}") from error
+            self._tags[place] = tag
+        waiting = self._waiting[place]
+        if waiting:
+            tag.apply_all(waiting)
+            self._waiting[place] = []
+        return tag
+
+    def _read(self) -> list[msgspec.Raw]:
+        """The tags of the base, each as its bytes; none without a base."""
+        parts = self._parts
+        if parts is None:
+            base = self._base
+            try:
+                parts = _split(base[_end_of_seen(base) :]) if base else []
+            except _UNREADABLE as error:
+                raise CorruptState(f"customer's profile does not decode: {error}") from error
+            if base and len(parts) != len(_KINDS):
+                raise CorruptState(
+                    f"customer's profile has {len(parts)} tags instead of {len(_KINDS)}"
+                )
+            self._parts = parts
+        return parts
+
+    def _sort(self) -> None:
+        """Put new facts before the tags that they concern."""
+        facts, waiting = self._facts, self._waiting
+        for number in range(self._sorted, len(facts)):
+            fact = facts[number]
+            listeners = _memo.get(fact.action)
+            if listeners is None:
+                listeners = _listeners(fact.action)
+                if len(_memo) < 1_024:  # actions are the producers' words: keep the memo bounded
+                    _memo[fact.action] = listeners
+            for place in listeners.always:
+                waiting[place].append(fact)
+            for place, name in listeners.named:
+                if getattr(fact, name) is not None:
+                    waiting[place].append(fact)
+        self._sorted = len(facts)
 
 
 def has_seen(data: bytes, id64: int) -> bool:
@@ -122,6 +192,7 @@ def catalogue() -> tuple[Dimension, ...]:
     return tuple(dimension for kind in _KINDS for dimension in kind.catalogue())
 
 
-_dispatch: Final[dict[str, tuple[int, ...]]] = {}
+_memo: Final[dict[str, _Listeners]] = {}
 _encode: Final = msgspec.msgpack.Encoder().encode
-_decode_tags: Final = msgspec.msgpack.Decoder(tuple[_KINDS]).decode  # type: ignore[valid-type]
+_split: Final = msgspec.msgpack.Decoder(list[msgspec.Raw]).decode
+_DECODE: Final = tuple(msgspec.msgpack.Decoder(kind).decode for kind in _KINDS)

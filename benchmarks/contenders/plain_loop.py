@@ -22,6 +22,7 @@ from schemas.topics import INPUTS
 BATCH: Final = 500
 _WAIT_S: Final = 0.005
 _COMMIT_S: Final = 1.0
+_TICK_S: Final = 0.2
 _SHARD: Final = "00"
 
 
@@ -80,7 +81,7 @@ def run(settings: Settings) -> None:
     source = consumer(settings, "beckon-benchmark-plain-loop")
     sink = producer(settings, **{"linger.ms": 1})
     source.subscribe(list(INPUTS))
-    committed = time.monotonic()
+    committed = tick_at = time.monotonic()
     while not ended:
         messages = source.consume(BATCH, _WAIT_S)
         records = [
@@ -96,15 +97,18 @@ def run(settings: Settings) -> None:
             for message in messages
             if message.error() is None
         ]
-        if records:
-            for output in decider.on_batch(_SHARD, store, records):
-                topic, key, value = output.split(SEPARATOR, 2)
-                while True:
-                    try:
-                        sink.produce(topic, value.encode("latin-1"), key.encode("latin-1"))
-                        break
-                    except BufferError:
-                        sink.poll(0.05)
+        outputs = decider.on_batch(_SHARD, store, records) if records else []
+        if time.monotonic() >= tick_at:
+            outputs += decider.on_tick(_SHARD, store, time.time_ns() // 1_000_000)
+            tick_at = time.monotonic() + _TICK_S
+        for output in outputs:
+            topic, key, value = output.split(SEPARATOR, 2)
+            while True:
+                try:
+                    sink.produce(topic, value.encode("latin-1"), key.encode("latin-1"))
+                    break
+                except BufferError:
+                    sink.poll(0.05)
         sink.poll(0)
         if records and time.monotonic() - committed > _COMMIT_S:
             source.commit(asynchronous=True)

@@ -63,7 +63,9 @@ class DecideOne(KeyedProcessFunction):  # type: ignore[misc]
                 MapStateDescriptor("customers", Types.STRING(), Types.PICKLED_BYTE_ARRAY())
             )
         )
-        self._decider = Decider(DeciderConfig(cached_customers=1), self._control)
+        self._decider = Decider(
+            DeciderConfig(cached_customers=1, unpublished_customers=0), self._control
+        )
 
     def process_element(self, value: Row, ctx: Any) -> Iterable[Row]:
         """Decide one event."""

@@ -20,8 +20,9 @@ from schemas.decision import Decision
 from schemas.errors import InvalidRecord
 from schemas.event import SCHEMA_VERSION
 from schemas.profile import Profile as Published
-from state.customer import CorruptState, Customer
+from state.customer import Customer
 from state.fact import Fact
+from state.profile import CorruptState
 from state.tagging.base import Value
 
 

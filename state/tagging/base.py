@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import ClassVar, Literal
 
 from msgspec import Struct
@@ -38,9 +39,18 @@ class Tag(Struct, array_like=True):
     OUTCOMES: ClassVar[frozenset[str]] = frozenset()
     """Kinds of outcome that can change this tag."""
 
+    FIELD: ClassVar[str | None] = None
+    """Only events that name this field of a fact can change this tag."""
+
     def apply(self, fact: Fact) -> None:
         """Take one fact in."""
         raise NotImplementedError
+
+    def apply_all(self, facts: Sequence[Fact]) -> None:
+        """Take facts in, in the order given."""
+        apply = self.apply
+        for fact in facts:
+            apply(fact)
 
     def dimensions(self, now_ms: int) -> dict[str, Value]:
         """Every dimension of `catalogue`, as of ``now_ms``; None where nothing is known."""

@@ -23,6 +23,8 @@ class Consent(Tag):
 
     OUTCOMES = frozenset({"unsubscribed", "complained"})
 
+    FIELD = "consent"
+
     known: dict[str, tuple[int, bool]] = field(default_factory=dict)
     withdrawals: int = 0
 

@@ -16,6 +16,8 @@ TYPES_LIMIT: Final = 4
 class Devices(Tag):
     """The newest device by event time, and events by type; the `TYPES_LIMIT` most used are kept."""
 
+    FIELD = "device"
+
     at_ms: int = 0
     type: str | None = None
     os: str | None = None

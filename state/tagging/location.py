@@ -16,6 +16,8 @@ CITIES_LIMIT: Final = 6
 class Location(Tag):
     """The newest fix by event time, and fixes by city; the `CITIES_LIMIT` most met are kept."""
 
+    FIELD = "location"
+
     at_ms: int = 0
     lat: float | None = None
     lon: float | None = None

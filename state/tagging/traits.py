@@ -33,6 +33,8 @@ NAMES: Final = tuple(trait.name for trait in _TRAITS)
 class Traits(Tag):
     """The newest value of each trait by event time, with that time."""
 
+    FIELD = "traits"
+
     known: dict[str, tuple[int, int | str]] = field(default_factory=dict)
 
     def apply(self, fact: Fact) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from base64 import b64decode
 from typing import Any
 
 import msgspec
@@ -13,6 +14,7 @@ from schemas import topics
 from schemas.decision import Decision
 from schemas.event import MAX_EVENT_BYTES
 from schemas.wire import encode
+from state.customer import TAIL_LONG, Customer
 from tests.builders import HOUR, MINUTE, abandonment, on_cart, policy, viewed_again
 from tests.harness import NOON_MS, Harness, consenting, event
 
@@ -185,13 +187,52 @@ def test_records_of_a_batch_are_taken_in_the_order_of_their_partition() -> None:
     assert any(output.startswith(topics.DECISIONS) for output in outputs)
 
 
-def test_a_profile_names_what_is_new_in_it() -> None:
+def test_a_profile_waits_for_the_tick_and_names_what_is_new_in_it() -> None:
     stream = Harness([policy()])
     stream.send(event(), event(ts=NOON_MS + 1))
+    assert not stream.outputs[topics.PROFILES]
+    stream.tick(0)
+    stream.tick(0)
     stream.send(event(ts=NOON_MS + 2))
+    stream.send(event(ts=NOON_MS + 3))
+    stream.tick(0)
     [first, second] = stream.outputs[topics.PROFILES]
     assert (first["since"], first["revision"]) == (0, 2)
-    assert (second["since"], second["revision"]) == (2, 3)
+    assert (second["since"], second["revision"]) == (2, 4)
+
+
+def test_a_profile_that_waits_survives_a_restart() -> None:
+    stream = Harness([policy()])
+    stream.send(event())
+    stream.restart()
+    stream.send(event("bob"))
+    stream.tick(0)
+    published = {profile["user_id"]: profile for profile in stream.outputs[topics.PROFILES]}
+    assert (published["ann"]["since"], published["ann"]["revision"]) == (0, 1)
+
+
+def test_every_fact_is_in_the_tail_of_some_published_profile() -> None:
+    stream = Harness([policy()])
+    for number in range(3 * TAIL_LONG):
+        stream.send(event(ts=NOON_MS + number * 600_000))
+    stream.tick(0)
+    told: set[int] = set()
+    for profile in stream.outputs[topics.PROFILES]:
+        customer = Customer.decode(b64decode(profile["snapshot"]))
+        told |= {fact.seq for fact in customer.tail if fact.seq > profile["since"]}
+    assert told == set(range(1, 3 * TAIL_LONG + 1))
+    assert len(stream.outputs[topics.PROFILES]) < 3 * TAIL_LONG
+
+
+def test_only_so_many_profiles_wait() -> None:
+    decider, store = Decider(DeciderConfig(unpublished_customers=2)), MemoryStore()
+    outputs = []
+    for offset, user in enumerate(["ann", "bob", "cid"]):
+        payload = msgspec.json.encode(event(user)).decode()
+        record = f"{topics.EVENTS}\x1f0\x1f{offset}\x1f{NOON_MS}\x1f{payload}"
+        outputs.append(decider.on_batch("0", store, [record]))
+    published = [sum(o.startswith(topics.PROFILES) for o in batch) for batch in outputs]
+    assert published == [0, 0, 3]
 
 
 @pytest.mark.parametrize("batch", [1, 3, 50])

@@ -50,8 +50,7 @@ def fact(number: int, ts: int, action: str, **fields: object) -> Fact:
 
 
 def folded(*facts: Fact) -> Profile:
-    profile = Profile()
-    profile.apply_all(facts)
+    profile = Profile(facts=facts)
     return profile
 
 
@@ -207,7 +206,7 @@ def test_reading_features_changes_neither_profile_nor_result() -> None:
     first = named(profile, item="i1", category="c1", brand="b1", price=12.0)
     assert named(profile, item="i1", category="c1", brand="b1", price=12.0) == first
     assert profile.encode() == before
-    assert named(Profile.decode(before), item="i1", category="c1", brand="b1", price=12.0) == first
+    assert named(Profile(before), item="i1", category="c1", brand="b1", price=12.0) == first
 
 
 def test_features_mean_what_they_meant_when_their_hash_was_made() -> None:

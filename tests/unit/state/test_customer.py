@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from state.book import Book
-from state.customer import TAIL_HARD, TAIL_LONG, TAIL_SOFT, CorruptState, Customer
+from state.customer import TAIL_HARD, TAIL_LONG, TAIL_SOFT, Customer
 from state.fact import Fact
-from state.profile import SEEN_LIMIT, Profile
+from state.profile import SEEN_LIMIT, CorruptState, Profile
 from state.tagging.recent import Recent
 from tests.strategies import LATENESS_MS, START_MS, arrivals, lives, take
 
@@ -19,9 +19,7 @@ NOW_MS = START_MS + 10**9
 
 
 def fold(facts: list[Fact]) -> Profile:
-    profile = Profile()
-    profile.apply_all(facts)
-    return profile
+    return Profile(facts=facts)
 
 
 def views(count: int, step_ms: int = 60_000, first: int = 0) -> list[Fact]:
@@ -235,7 +233,7 @@ def test_a_refusal_says_what_was_found() -> None:
     with pytest.raises(CorruptState, match="reads version 1"):
         Customer.decode(b"BKC\x02" + bytes(12))
     with pytest.raises(CorruptState, match="profile does not decode"):
-        Customer(b"\x00\x00\xc1").profile()
+        Customer(b"\x00\x00\xc1").profile().dimensions(NOW_MS)
 
 
 def test_a_new_customer_has_neither_facts_nor_sends() -> None:
