@@ -20,8 +20,8 @@ from msgspec import Struct, field
 
 from schemas.budget import Ask, Budget, Lease, Loans, micros
 from schemas.outcome import Channel
-from state.customer import CorruptState
 from state.days import day_bounds, newest_ended_day
+from state.profile import CorruptState
 from state.purse import DAYS_KEPT, merged
 
 VERSION: Final = 1

@@ -30,8 +30,8 @@ from schemas.budget import Ask, Budget, Lease, Loans, micros
 from schemas.control import Campaign, Policy
 from schemas.decision import Decision
 from schemas.outcome import Channel
-from state.customer import CorruptState
 from state.days import day_bounds, day_of, newest_ended_day
+from state.profile import CorruptState
 
 VERSION: Final = 1
 UNMETERED: Final = "-"
