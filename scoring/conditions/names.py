@@ -36,6 +36,7 @@ _RANGES: Final[dict[str, tuple[float | None, float | None]]] = {
     "trait_member_days_left": (None, None),
     "trait_signup_days": (None, None),
     "trait_member_until_ms": (None, None),
+    "trait_payment_due_ms": (None, None),
     "trait_signup_ms": (None, None),
 }
 """Least and most of dimensions that are no plain count, amount or share."""

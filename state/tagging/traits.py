@@ -21,6 +21,7 @@ _TRAITS: Final = (
     Dimension("language", "str", "", "language the customer reads"),
     Dimension("member_level", "str", "", "level in the loyalty programme"),
     Dimension("member_until_ms", "int", "ms", "when the membership ends, UTC"),
+    Dimension("payment_due_ms", "int", "ms", "when the next payment is overdue, UTC"),
     Dimension("income_band", "str", "", "as the producer says"),
     Dimension("signup_ms", "int", "ms", "when the customer signed up, UTC"),
     Dimension("phone", "str", "", "masked"),
@@ -28,6 +29,8 @@ _TRAITS: Final = (
     Dimension("name", "str", "", "masked"),
 )
 NAMES: Final = tuple(trait.name for trait in _TRAITS)
+_DUE: Final = "payment_due_ms"
+"""What a customer owes says nothing of who they are, so it is not among what could be known."""
 
 
 class Traits(Tag):
@@ -70,7 +73,8 @@ class Traits(Tag):
         values["trait_signup_days"] = (
             (now_ms - signup) / DAY_MS if isinstance(signup, int) else None
         )
-        values["trait_known_ratio"] = len(self.known) / len(NAMES)
+        known = len(self.known) - (_DUE in self.known)
+        values["trait_known_ratio"] = known / (len(NAMES) - 1)
         return values
 
     @classmethod
