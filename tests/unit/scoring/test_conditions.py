@@ -183,8 +183,7 @@ def test_any_words_of_the_language_are_a_condition_or_a_sentence(words):
 @settings(max_examples=40, deadline=None)
 @given(lives())
 def test_every_dimension_stays_within_the_range_that_its_name_states(life):
-    profile = Profile()
-    profile.apply_all(life)
+    profile = Profile(b"", life)
     now_ms = life[-1].ts if life else START_MS
     view = View(profile, now_ms)
     expected = profile.dimensions(now_ms)
