@@ -13,6 +13,7 @@ import msgspec
 
 from schemas.audit import AuditRecord
 from schemas.campaign_file import CampaignFile
+from schemas.change import Change
 from schemas.control import ControlRecord
 from schemas.deadletter import DeadLetter
 from schemas.decision import Decision
@@ -27,6 +28,7 @@ CONTRACTS: Final[dict[str, Any]] = {
     "audit": AuditRecord,
     "behavior-event": BehaviorEvent,
     "campaign-file": CampaignFile | PolicyFile,
+    "change": Change,
     "control": ControlRecord,
     "dead-letter": DeadLetter,
     "decision": Decision,

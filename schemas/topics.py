@@ -1,4 +1,4 @@
-"""The nine topics: who writes them, by what key, how they are kept.
+"""The ten topics: who writes them, by what key, how they are kept.
 
 `asyncapi.yaml` says the same to people and tools; a test keeps the two equal.
 """
@@ -18,12 +18,13 @@ DEAD_LETTERS: Final = "beckon.dead-letters.v1"
 EXAMPLES: Final = "beckon.examples.v1"
 REWARDS: Final = "beckon.rewards.v1"
 AUDIT: Final = "beckon.audit.v1"
+CHANGES: Final = "beckon.changes.v1"
 
 DAY_MS: Final = 86_400_000
 
 
 class Topic(Struct, frozen=True):
-    """One topic. ``retention_ms`` None keeps for ever (compacted topics)."""
+    """One topic. ``retention_ms`` None keeps for ever."""
 
     name: str
     key: str
@@ -42,7 +43,9 @@ TOPICS: Final[tuple[Topic, ...]] = (
     Topic(EXAMPLES, "decision_id", "delete", 30 * DAY_MS),
     Topic(REWARDS, "<campaign>/<channel>", "delete", 30 * DAY_MS),
     Topic(AUDIT, "shard, or user_id for candidates", "delete", 7 * DAY_MS),
+    Topic(CHANGES, "<kind>/<id>", "delete", None, single_partition=True),
 )
 
 INPUTS: Final = (EVENTS, OUTCOMES)
 OUTPUTS: Final = (CONTROL, DECISIONS, PROFILES, DEAD_LETTERS, EXAMPLES, REWARDS, AUDIT)
+"""What the stream writes; what people change besides goes to `CONTROL` and `CHANGES`."""

@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Final
 
+from jobs.campaigns.spelling import field, quantity
 from jobs.yaml_file import Document, Place, shown
 from schemas import triggers
 from schemas.campaign_file import CampaignFile
@@ -16,32 +17,19 @@ from schemas.control import Campaign, Policy, control_key
 from schemas.errors import InvalidRecord, RefusedControl
 from schemas.policy_file import PolicyFile
 from schemas.trigger_forms import HoursForm, SegmentForm
-from schemas.units import UNIT_MS, moment_ms
+from schemas.units import moment_ms
 from schemas.wire import decode_control, encode
 from scoring.conditions import Condition, ConditionError, audience, when
 from scoring.gates import check as check_policy
 from scoring.offers import faults as offer_faults
+from scoring.world import World
 from scoring.zones import zone
 
 Fault = tuple[Place, str]
 
 _BOUND: Final = re.compile(r"Expected `\w+` (<=|>=|<|>) ([-0-9.e+]+)")
-_STEP: Final = re.compile(r"\.(\w+)|\[(\d+)\]")
+_STEP: Final = re.compile(r"\.(\w+)")
 _ZONE: Final = "is no IANA time zone, such as Europe/Paris or Asia/Shanghai"
-_WRITTEN: Final = {
-    "pricing.response.conversion": "worth.conversion",
-    "pricing.response.per_discount": "worth.odds_double_at",
-    "pricing.response.per_bargain": "worth.bargainers_double_at",
-    "pricing.order_value": "worth.order_value",
-    "pricing.margin": "worth.margin",
-    "pricing.least_margin": "worth.least_margin",
-    "pricing.explore": "offer.explore",
-    "pricing.choices": "offer.choose",
-    "offer.valid_days": "offer.valid",
-    "starts": "period.from",
-    "ends": "period.until",
-}
-"""Where a field of the record is found in its file, when not under its own name."""
 
 
 def faults(document: Document, content: CampaignFile | PolicyFile) -> list[Fault]:
@@ -49,7 +37,7 @@ def faults(document: Document, content: CampaignFile | PolicyFile) -> list[Fault
     if isinstance(content, PolicyFile):
         return list(_of_policy(document, content))
     found = [*_of_period(content), *_of_zones(content), *_of_conditions(document, content)]
-    return found or list(_of_campaign(document, content))
+    return found or list(_of_campaign(document, content)) or list(_of_stream(content.record()))
 
 
 def _of_policy(document: Document, content: PolicyFile) -> Iterator[Fault]:
@@ -90,8 +78,6 @@ def _of_campaign(document: Document, content: CampaignFile) -> Iterator[Fault]:
     for sentence in offer_faults(record):
         yield ("offer", "choose"), sentence
     yield from _of_record(document, record)
-    if trigger is None and (reason := _refused(record)) is not None:
-        yield ("trigger",), reason
 
 
 def _of_period(content: CampaignFile) -> Iterator[Fault]:
@@ -149,44 +135,22 @@ def _of_record(document: Document, record: Campaign | Policy) -> Iterator[Fault]
         yield place, what if written is None else f"{what}, not {shown(written)}"
 
 
-def _refused(record: Campaign) -> str | None:
-    """Why the stream would not put the campaign in force; None when it would."""
-    from scoring.world import World
-
+def _of_stream(record: Campaign) -> Iterator[Fault]:
+    """Whatever else the stream would refuse, should anything be forgotten here."""
     try:
         World().accept(control_key(record), encode(record))
     except RefusedControl as error:
-        return error.detail
-    return None
+        yield (), error.detail
 
 
 def _in_units(detail: str) -> Fault:
     """Field and fault of a record as its file would say them: ``cooldown: at most 366d``."""
     what, _, path = detail.partition(" - at `$")
-    steps = _STEP.findall(path.rstrip("`"))
-    name = next((word for word, _ in reversed(steps) if word), "")
+    steps = [step for step in _STEP.findall(path.rstrip("`")) if step]
+    name = steps[-1] if steps else ""
     if found := _BOUND.match(what):
-        what = f"{'at most' if '<' in found[1] else 'at least'} {_bound(name, float(found[2]))}"
+        most_or_least = "at most" if "<" in found[1] else "at least"
+        what = f"{most_or_least} {quantity(name, float(found[2]))}"
     else:
         what = what[:1].lower() + what[1:]
-    dotted = ".".join(_shortened(word) for word, _ in steps if word)
-    for inner, outer in _WRITTEN.items():
-        if dotted == inner or dotted.startswith(f"{inner}."):
-            dotted = outer + dotted.removeprefix(inner)
-    return tuple(dotted.split(".")) if dotted else (), what
-
-
-def _shortened(name: str) -> str:
-    return name.removesuffix("_ms").removesuffix("_ratio").removesuffix("_m")
-
-
-def _bound(name: str, bound: float) -> str:
-    if name.endswith("_ms"):
-        sizes = sorted(UNIT_MS.items(), key=lambda item: -item[1])
-        unit, size = next(item for item in sizes if bound % item[1] == 0)
-        return f"{bound / size:.0f}{unit}"
-    if name.endswith("_ratio") or name == "min_score":
-        return f"{bound:.0%}"
-    if name.endswith("_m"):
-        return f"{bound / 1_000:g}km" if bound >= 1_000 else f"{bound:g}m"
-    return f"{bound:.12g}"
+    return tuple(filter(None, field(steps).split("."))), what

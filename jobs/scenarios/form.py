@@ -20,26 +20,30 @@ import re
 from collections.abc import Iterator
 from datetime import datetime, timedelta, tzinfo
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, TypeVar
 from zoneinfo import ZoneInfo
 
-import msgspec
 from msgspec import Meta, Struct, field
 
 from jobs.campaigns.files import read_file
 from jobs.yaml_file import Document, Place
-from schemas.control import Campaign, CatalogueItem, Policy, Slug
+from schemas.control import Campaign, CatalogueItem, ItemList, Policy, Shop, Slug
 from schemas.errors import UserMistake
 from schemas.event import Traits
 from schemas.outcome import CHANNELS, Channel
 from schemas.reasons import REASONS
 from schemas.units import Duration, Percent, duration_ms, ratio
 
+T = TypeVar("T", Campaign, Policy)
 When = Annotated[
     str | Literal[0],
     Meta(description="a while after start (90s, 1h30m), a time of day (22:30), or both with date"),
 ]
-Someone = Annotated[str, Meta(pattern=r"^[a-z][a-z0-9-]{0,31}$", description="a name in lower case")]
+Someone = Annotated[
+    str, Meta(pattern=r"^[a-z][a-z0-9-]{0,31}$", description="a name in lower case")
+]
+
+Around = tuple[CatalogueItem | Shop | ItemList, ...]
 
 _WHILE: Final = re.compile(r"(\d+(?:ms|[smhd]) ?)+")
 _PART: Final = re.compile(r"\d+(?:ms|[smhd])")
@@ -90,7 +94,9 @@ class CaseForm(Struct, frozen=True, forbid_unknown_fields=True):
     score: Annotated[Percent | None, Meta(description="what the model says, such as 5%")] = None
 
 
-class ScenarioFile(Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind", tag="scenario"):
+class ScenarioFile(
+    Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind", tag="scenario"
+):
     """Stories about the same campaigns; what is said of customers holds for all of them."""
 
     cases: Annotated[tuple[CaseForm, ...], Meta(min_length=1)]
@@ -100,6 +106,8 @@ class ScenarioFile(Struct, frozen=True, forbid_unknown_fields=True, tag_field="k
     zone: str = "UTC"
     customers: dict[Someone, CustomerForm] = field(default_factory=lambda: {"ann": CustomerForm()})
     catalogue: tuple[CatalogueItem, ...] = ()
+    shops: tuple[Shop, ...] = ()
+    lists: tuple[ItemList, ...] = ()
 
 
 class Step(Struct, frozen=True):
@@ -124,13 +132,13 @@ class Case(Struct, frozen=True):
 
 
 class Scenario(Struct, frozen=True):
-    """A file made ready to be played."""
+    """A file made ready to be played; ``around`` is what there is besides campaigns and policy."""
 
     path: Path
     zone: tzinfo
     campaigns: list[Campaign]
     policy: Policy
-    catalogue: tuple[CatalogueItem, ...]
+    around: Around
     cases: list[Case]
 
 
@@ -157,9 +165,8 @@ def read_scenario(path: Path) -> Scenario:
     cases = [reader.case(place, form) for place, form in enumerate(content.cases)]
     if reader.mistakes:
         raise UserMistake("\n".join(reader.mistakes))
-    return Scenario(
-        path, zone, campaigns, _policy(document, content), content.catalogue, cases
-    )
+    around: Around = (*content.catalogue, *content.shops, *content.lists)
+    return Scenario(path, zone, campaigns, _policy(document, content), around, cases)
 
 
 def _policy(document: Document, content: ScenarioFile) -> Policy:
@@ -173,9 +180,7 @@ def _policy(document: Document, content: ScenarioFile) -> Policy:
     return _record(document, ("policy",), str(beside.resolve()), Policy)
 
 
-def _record(
-    document: Document, place: Place, name: str, kind: type[msgspec.Struct]
-) -> Any:
+def _record(document: Document, place: Place, name: str, kind: type[T]) -> T:
     path = document.path.parent / name
     if not path.is_file():
         raise UserMistake(document.mistake(place, f"there is no file {path}"))
@@ -203,7 +208,9 @@ class _Reader:
         place: Place = ("cases", number)
         customers = self._content.customers | (form.customers or {})
         if form.customers:  # those of the case come first, so that `who` can be left out
-            customers = form.customers | {n: c for n, c in customers.items() if n not in form.customers}
+            customers = form.customers | {
+                n: c for n, c in customers.items() if n not in form.customers
+            }
         steps = list(self._steps((*place, "story"), form.story, customers))
         score = None if form.score is None else ratio(form.score)
         if score is not None and not 0 < score < 1:
@@ -224,15 +231,19 @@ class _Reader:
         now = self._start
         for number, form in enumerate(story):
             at = (*place, number)
-            given = [n for n in ("event", "outcome", "item", "expect") if getattr(form, n) is not None]
+            given = [
+                n for n in ("event", "outcome", "item", "expect") if getattr(form, n) is not None
+            ]
             if len(given) != 1:
                 found = " and ".join(given) or "none of them"
                 self._fault(at, f"give one of event, outcome, item and expect; found {found}")
             self._check_names(at, form, customers)
             moment = self._moment(form.at, now)
             if moment is None:
-                self._fault((*at, "at"), f"{form.at!r} is no time: 90s or 1h30m after start, 22:30, "
-                                         "or 2026-03-29 22:30")
+                self._fault(
+                    (*at, "at"),
+                    f"{form.at!r} is no time: 90s or 1h30m after start, 22:30, or 2026-03-29 22:30",
+                )
                 continue
             if moment < now:
                 self._fault((*at, "at"), "comes before the step above it; a story goes forward")
@@ -246,9 +257,7 @@ class _Reader:
                 form,
             )
 
-    def _check_names(
-        self, at: Place, form: StepForm, customers: dict[str, CustomerForm]
-    ) -> None:
+    def _check_names(self, at: Place, form: StepForm, customers: dict[str, CustomerForm]) -> None:
         if form.who is not None and form.who not in customers:
             self._fault((*at, "who"), f"no customer {form.who!r}; there are {', '.join(customers)}")
         if form.campaign is not None and form.campaign not in self._campaigns:

@@ -14,19 +14,22 @@ from scoring.gates.base import Candidate, Gate, is_transactional
 
 def ready(spec: Campaign, policy: Policy) -> Gate | None:
     """Marks the candidates of the global and of the campaign's own holdout."""
-    everywhere, here = policy.holdout_ratio, spec.holdout_ratio
-    if is_transactional(spec) or not (everywhere or here):
+    if is_transactional(spec) or not (policy.holdout_ratio or spec.holdout_ratio):
         return None
-    own = f"holdout\x1f{spec.id}\x1f"
 
     def gate(candidate: Candidate) -> str | None:
-        user = candidate.user_id
-        candidate.held_out = (everywhere > 0 and _share("holdout\x1f" + user) < everywhere) or (
-            here > 0 and _share(own + user) < here
-        )
+        candidate.held_out = held_out(candidate.user_id, spec, policy)
         return None
 
     return gate
+
+
+def held_out(user_id: str, spec: Campaign, policy: Policy) -> bool:
+    """Whether a customer is kept back from everything, or from a campaign's marketing."""
+    everywhere, here = policy.holdout_ratio, spec.holdout_ratio
+    return (everywhere > 0 and _share(f"holdout\x1f{user_id}") < everywhere) or (
+        here > 0 and _share(f"holdout\x1f{spec.id}\x1f{user_id}") < here
+    )
 
 
 def _share(text: str) -> float:

@@ -11,7 +11,7 @@ from jsonschema import Draft202012Validator, ValidationError
 import schemas
 from schemas import generate
 from schemas.control import Campaign, CatalogueItem, Model, Policy, Posterior
-from schemas.topics import INPUTS, OUTPUTS, TOPICS
+from schemas.topics import CHANGES, INPUTS, OUTPUTS, TOPICS
 from schemas.wire import encode
 from tests.goldens.contracts.write import RECORDS, path_of
 
@@ -105,7 +105,7 @@ def test_asyncapi_says_what_beckon_reads_and_writes():
     said = {"receive": set(), "send": set()}
     for operation in ASYNCAPI["operations"].values():
         said[operation["action"]].add(resolve(operation["channel"]["$ref"])["address"])
-    assert said == {"receive": {*INPUTS, "beckon.control.v1"}, "send": {*OUTPUTS}}
+    assert said == {"receive": {*INPUTS, "beckon.control.v1"}, "send": {*OUTPUTS, CHANGES}}
 
 
 def test_asyncapi_is_well_formed():

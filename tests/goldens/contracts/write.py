@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from schemas.audit import Candidate, Outcomes
+from schemas.change import Change
 from schemas.control import (
     AbsenceTrigger,
     Campaign,
@@ -51,6 +52,14 @@ RECORDS: Final[dict[str, Any]] = {
         attribution=Attribution("spring", "d-1", "push"),
         consent=Consent(marketing=True, sms=False),
         traits=Traits(gender="f", birth_year=1990, phone="13812345678", zone="Europe/Oslo"),
+    ),
+    "change": Change(
+        key="campaign/spring",
+        verb="withdrawn",
+        version=3,
+        at_ms=TS,
+        after=None,
+        author="ann",
     ),
     "outcome": Outcome("o-1", "ann", "converted", TS, 1, "d-1", "spring", "push", 119.8),
     "decision": Decision(

@@ -1,0 +1,28 @@
+"""What people changed: who published, paused or withdrew which campaign, when, and to what."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from msgspec import Meta, Struct
+
+from schemas.control import Campaign, Policy
+from schemas.event import SCHEMA_VERSION
+
+Verb = Literal["new", "changed", "paused", "resumed", "withdrawn"]
+
+
+class Change(Struct, frozen=True):
+    """One change of a campaign or of the policy; ``key`` is that of the control record.
+
+    ``after`` is the record from then on, None where it was withdrawn; ``version`` is its version,
+    or the last one that it had. A campaign's versions go on rising when it comes back.
+    """
+
+    key: str
+    verb: Verb
+    version: Annotated[int, Meta(ge=1)]
+    at_ms: int
+    after: Campaign | Policy | None
+    author: str = ""
+    schema_version: int = SCHEMA_VERSION
