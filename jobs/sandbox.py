@@ -70,11 +70,17 @@ class Sandbox:
 
     def take(self, topic: str, user_id: str, payload: bytes, ingested_ms: int) -> Said:
         """Take in an event or an outcome that Kafka had at ``ingested_ms``."""
-        self._users.add(user_id)
-        self._offset += 1
-        head = SEPARATOR.join((topic, "0", str(self._offset), str(ingested_ms)))
-        record = f"{head}{SEPARATOR}{payload.decode('latin-1')}"
-        return _said(self.decider.on_batch(_SHARD, self._store, [record]))
+        return self.take_all([(topic, user_id, payload, ingested_ms)])
+
+    def take_all(self, inputs: Iterable[tuple[str, str, bytes, int]]) -> Said:
+        """Take in events and outcomes in this order; of several, ``end`` is the last one's."""
+        records = []
+        for topic, user_id, payload, ingested_ms in inputs:
+            self._users.add(user_id)
+            self._offset += 1
+            head = SEPARATOR.join((topic, "0", str(self._offset), str(ingested_ms)))
+            records.append(f"{head}{SEPARATOR}{payload.decode('latin-1')}")
+        return _said(self.decider.on_batch(_SHARD, self._store, records))
 
     def wait(self, until_ms: int) -> Said:
         """Let the wall clock run to ``until_ms``, stopping wherever something falls due."""

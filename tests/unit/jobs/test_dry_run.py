@@ -1,0 +1,133 @@
+"""Files tried on recorded events: pure, so a list of events is all it takes."""
+
+from collections import Counter
+
+import pytest
+from msgspec.structs import replace
+
+from jobs.campaigns.dry_run import changed, in_order, report
+from jobs.campaigns.trial import Recorded, run_trial
+from schemas.budget import Budget
+from schemas.event import BehaviorEvent, Consent
+from schemas.topics import EVENTS, OUTCOMES
+from schemas.wire import encode
+from state.customer import Customer
+from state.fact import fact_of_event, id64
+from tests.builders import DAY, HOUR, MINUTE, on_cart, policy, viewed_again
+from tests.harness import NOON_MS, consenting, control, event
+from tests.published import Message
+
+
+def recorded(*events):
+    return [Recorded(EVENTS, e["user_id"], encode(e), e["ts"]) for e in events]
+
+
+def day(*users):
+    """Each consents, views three times, and puts something into the cart a minute later."""
+    events = []
+    for number, user in enumerate(users):
+        at = NOON_MS + number * HOUR
+        events.append(consenting(user, at))
+        events += [event(user, "view", at + n * 1_000, item_category="lamps") for n in (1, 2, 3)]
+        events.append(event(user, "cart", at + MINUTE, item_id="lamp"))
+    return recorded(*events)
+
+
+RUNNING = dict(control(policy(cap_sends=1), on_cart()))
+
+
+def test_a_new_campaign_is_told_with_whom_it_reaches_and_what_it_displaces():
+    trial = run_trial(day("ann", "bob"), RUNNING, changed([viewed_again()]))
+    assert trial.records == 10
+    assert trial.before["on-cart"].sends == 2
+    assert trial.after["viewed-again"].customers == {"ann", "bob"}
+    assert "on-cart" not in {name for name, reach in trial.after.items() if reach.sends}
+    assert trial.displaced == {"on-cart": Counter(global_cap=2)}
+
+
+def test_what_displaces_nothing_says_so():
+    files = [viewed_again()]
+    trial = run_trial(day("ann"), dict(control(policy(), on_cart())), changed(files))
+    lines = report(trial, files)
+    assert lines[0] == "5 recorded events and outcomes"
+    assert any(line.startswith("viewed-again") and "0 → 1" in line for line in lines)
+    assert not any(line.startswith("on-cart") for line in lines)
+    assert lines[-1] == "displaces nothing"
+
+
+def test_a_changed_campaign_does_not_displace_itself():
+    files = [on_cart(audience="rfm_monetary_total > 1000000")]
+    trial = run_trial(day("ann"), RUNNING, changed(files))
+    assert (trial.before["on-cart"].sends, trial.after["on-cart"].sends) == (1, 0)
+    assert trial.displaced == {}
+    assert "on-cart would reach nobody: not_in_audience 1" in report(trial, files)
+
+
+def test_consent_from_before_the_recorded_day_counts_and_nothing_else_of_then():
+    customer = Customer()
+    before = [
+        BehaviorEvent("c", "ann", "login", 1, consent=Consent(True, True, True, True)),
+        *(BehaviorEvent(f"v{n}", "ann", "view", n, item_category="lamps") for n in (2, 3)),
+    ]
+    for number, each in enumerate(before, start=1):
+        customer.accept(
+            fact_of_event(each, NOON_MS - 10_000 + each.ts, id64(each.event_id), number)
+        )
+    events = recorded(
+        event("ann", "view", NOON_MS, item_category="lamps"),
+        event("ann", "cart", NOON_MS + MINUTE, item_id="lamp"),
+    )
+    known = {"ann": customer.encode()}
+    files = [viewed_again()]
+    assert run_trial(events, RUNNING, changed(files)).after["on-cart"].silent == {"no_purpose": 1}
+    trial = run_trial(events, RUNNING, changed(files), known.get)
+    assert (trial.after["on-cart"].sends, "viewed-again" in trial.after) == (1, False)
+
+
+def test_a_budget_stops_nothing_and_is_told():
+    files = [on_cart(budget=Budget(per_day=0.001), channels=("sms",))]
+    trial = run_trial(day("ann", "bob"), {}, changed(files))
+    assert trial.after["on-cart"].sends == 2
+    assert trial.after["on-cart"].cost == pytest.approx(0.1)
+    assert "on-cart would want 0.10, and may spend 0.00 a day" in report(trial, files)
+
+
+def test_a_paused_campaign_is_tried_as_if_it_were_active():
+    trial = run_trial(day("ann"), RUNNING, changed([replace(on_cart(), status="paused")]))
+    assert trial.after["on-cart"].sends == 1
+
+
+def test_what_is_tried_twice_says_the_same():
+    files = changed([viewed_again()])
+    assert run_trial(day("ann", "bob"), RUNNING, files) != run_trial([], RUNNING, files)
+    one, other = (run_trial(DAY_OF_TWO, RUNNING, files) for _ in range(2))
+    assert one == other
+
+
+DAY_OF_TWO = day("ann", "bob")
+
+
+def test_progress_is_told_for_every_record():
+    told = []
+    run_trial(day(*(f"u{n}" for n in range(150))), RUNNING, {}, progress=told.append)
+    assert sum(told) == 750
+    assert len(told) == 2
+
+
+def test_partitions_are_merged_by_time_and_what_cannot_be_read_is_left_out():
+    class At(Message):
+        def __init__(self, ms, payload, topic=EVENTS):
+            super().__init__(payload, topic=topic)
+            self._ms = ms
+
+        def timestamp(self):
+            return 1, self._ms
+
+    def stream(*records):
+        return iter([At(*record) for record in records])
+
+    first = stream((1, b'{"user_id": "ann"}'), (DAY, b'{"user_id": "bob"}'))
+    second = stream((2, b'{"user_id": "cid"}', OUTCOMES), (3, b"{"), (4, b'{"user_id": 7}'))
+    assert [(r.ingested_ms, r.user_id, r.topic) for r in in_order([first, second])] == [
+        *((1, "ann", EVENTS), (2, "cid", OUTCOMES), (DAY, "bob", EVENTS)),
+    ]
