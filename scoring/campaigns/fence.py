@@ -12,6 +12,7 @@ from scoring.campaigns.base import Seen, Spoken, Watch, resting
 from scoring.campaigns.grid import PlaceGrid, distance_m
 from state.book import Armed
 from state.customer import Customer
+from state.fact import Fact
 
 if TYPE_CHECKING:
     from scoring.world import World
@@ -79,6 +80,14 @@ class FenceWatch(Watch):
             for spec in self.specs
             if _wants(spec, entered, before_ms, note.seen) and not resting(spec, fact.ts, book)
         ]
+
+    def takes_back(
+        self, spec: Campaign, fact: Fact, pending: Armed, customer: Customer, world: World
+    ) -> bool:
+        """They were seen elsewhere."""
+        if fact.location is None:
+            return False
+        return self.still(spec, pending, fact.ts, customer, world) is None
 
     def still(
         self, spec: Campaign, pending: Armed, now_ms: int, customer: Customer, world: World

@@ -52,7 +52,8 @@ def full(number: int, ts: int, label: str = "x", action: str | None = None) -> F
     def new(field: str) -> str:
         return f"{field}{number:06d}".ljust(128, label)
 
-    numbers = {"birth_year": 1990, "member_until_ms": NOW_MS, "signup_ms": START_MS}
+    dates = {"member_until_ms": NOW_MS, "payment_due_ms": NOW_MS, "signup_ms": START_MS}
+    numbers = {"birth_year": 1990, **dates}
     return Fact(
         ts=ts,
         id64=number,
