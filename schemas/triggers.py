@@ -214,6 +214,8 @@ def fault(trigger: Trigger) -> tuple[str, str] | None:
     match trigger:
         case CountTrigger() if trigger.within_ms is not None and trigger.at_least > TIMES_LIMIT:
             return "at_least", f"at most {TIMES_LIMIT} in a window; leave out `within` for all time"
+        case SegmentTrigger() if not trigger.segment.strip():
+            return "segment", "say who belongs to it, such as `rfm_monetary_90d >= 500`"
         case FenceTrigger() if trigger.centre is None and trigger.chain is None:
             return "centre", "a fence needs a `centre` (lat, lon) or a `chain` of shops"
         case FenceTrigger() if trigger.centre is not None and trigger.chain is not None:
