@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from difflib import get_close_matches
-from typing import Final, Literal
+from typing import Final, Literal, TypeGuard
 
 import msgspec
 from confluent_kafka import KafkaException
@@ -18,7 +18,7 @@ from jobs.campaigns.files import Checked, Record
 from jobs.kafka import control_snapshot, producer, read_to_end
 from jobs.settings import Settings
 from schemas.change import Change, Verb
-from schemas.control import Campaign, ControlRecord, control_key
+from schemas.control import Campaign, ControlRecord, Policy, control_key
 from schemas.errors import InvalidRecord, UserMistake
 from schemas.topics import CHANGES, CONTROL
 from schemas.wire import decode_control, encode
@@ -26,6 +26,8 @@ from schemas.wire import decode_control, encode
 TRANSACTION: Final = "beckon-campaigns"
 _PATIENCE_S: Final = 20.0
 _decode: Final = msgspec.json.Decoder(Change).decode
+
+_AROUND: Final = ("campaign/", "policy/", "shop/", "list/", "forecast/", "item/")
 
 InForce = Mapping[str, Record]
 """Campaigns and policy in force, by control key."""
@@ -89,12 +91,19 @@ def switch(
 
 def running(settings: Settings) -> dict[str, Record]:
     """Campaigns and policy in force, by control key; what cannot be read counts as absent."""
-    found = {}
+    found = everything(settings, "campaign/", "policy/")
+    return {control_key(record): record for record in found if is_record(record)}
+
+
+def everything(settings: Settings, *kinds: str) -> list[ControlRecord]:
+    """What is in force of these kinds; of all that campaigns may speak of unless said."""
+    found = []
     for key, value in control_snapshot(settings):
-        if key.startswith(("campaign/", "policy/")):
-            record = _decoded(value)
-            if isinstance(record, Record):
-                found[key] = record
+        if key.startswith(kinds or _AROUND):
+            try:
+                found.append(decode_control(value))
+            except InvalidRecord:
+                continue
     return found
 
 
@@ -171,8 +180,6 @@ def _verb(before: Record, after: Record) -> Verb:
     return "changed"
 
 
-def _decoded(value: bytes) -> ControlRecord | None:
-    try:
-        return decode_control(value)
-    except InvalidRecord:
-        return None
+def is_record(record: ControlRecord) -> TypeGuard[Record]:
+    """Whether a control record is one that files make."""
+    return isinstance(record, Campaign | Policy)

@@ -10,7 +10,16 @@ from typing import Annotated, Literal
 
 import typer
 
-from jobs.campaigns.changes import InForce, history, plan, publish, running, switch
+from jobs.campaigns.changes import (
+    InForce,
+    everything,
+    history,
+    is_record,
+    plan,
+    publish,
+    running,
+    switch,
+)
 from jobs.campaigns.differences import differences
 from jobs.campaigns.dry_run import dry_run
 from jobs.campaigns.files import Checked, Record, read_files, shipped
@@ -20,7 +29,7 @@ from jobs.scenarios.command import run_scenarios
 from jobs.settings import Settings
 from jobs.words import moment
 from schemas.change import Change
-from schemas.control import Campaign, Policy, control_key
+from schemas.control import Campaign, ControlRecord, control_key
 from schemas.errors import UserMistake
 
 app = typer.Typer(
@@ -51,8 +60,9 @@ def check(paths: Paths = None) -> None:
 @app.command()
 def diff(paths: Paths = None, prune: Prune = False) -> None:
     """Show what `apply` would change, field by field; nothing is published."""
-    in_force = running(Settings())
-    files = _read(paths, prune=prune, house=_policy(in_force))
+    control = everything(Settings())
+    in_force = {control_key(record): record for record in control if is_record(record)}
+    files = _read(paths, prune=prune, control=control)
     past = {change.key: change.version for change in history(Settings())}
     changes = plan(files, in_force, _now_ms(), prune, past)
     for change in changes:
@@ -71,7 +81,7 @@ def apply(paths: Paths = None, prune: Prune = False, author: Author = "") -> Non
     _check_prune(paths, prune)
     read_files(paths or [shipped()])  # a mistake is told even where no Kafka answers
     ensure_topics(settings)
-    files = _read(paths, prune=prune, house=_policy(running(settings)))
+    files = _read(paths, prune=prune, control=everything(settings))
     seen: dict[str, Record] = {}
 
     def wanted(in_force: InForce, past: Mapping[str, int]) -> list[Change]:
@@ -143,10 +153,12 @@ def _switch(campaigns: list[str], status: Literal["active", "paused"], author: s
         typer.echo(f"{same} {'is' if same == 1 else 'are'} {status} already")
 
 
-def _read(paths: Paths, *, prune: bool = False, house: Policy | None = None) -> list[Checked]:
+def _read(
+    paths: Paths, *, prune: bool = False, control: list[ControlRecord] | None = None
+) -> list[Checked]:
     """Read files and warn of what is odd."""
     _check_prune(paths, prune)
-    files = read_files(paths or [shipped()], house=house)
+    files = read_files(paths or [shipped()], control=control)
     for file in files:
         for warning in file.warnings:
             typer.echo(f"warning: {warning}", err=True)
@@ -168,11 +180,6 @@ def _say(change: Change, before: InForce) -> None:
 
 def _same(files: list[Checked], changes: list[Change]) -> int:
     return len(files) - sum(change.after is not None for change in changes)
-
-
-def _policy(in_force: InForce) -> Policy | None:
-    found = in_force.get("policy/main")
-    return found if isinstance(found, Policy) else None
 
 
 def _author(said: str) -> str:

@@ -12,13 +12,14 @@ from pathlib import Path
 from typing import Final
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from jobs.campaigns.checks import faults
-from jobs.campaigns.oddities import oddities, too_poor, unpaid
+from jobs.campaigns.oddities import absent, oddities, too_poor, unpaid
 from jobs.settings import Settings
 from jobs.yaml_file import Document
 from schemas.campaign_file import CampaignFile
-from schemas.control import Campaign, Policy, control_key
+from schemas.control import Campaign, ControlRecord, Policy, control_key
 from schemas.errors import UserMistake
 from schemas.policy_file import PolicyFile
 
@@ -52,11 +53,14 @@ def read_file(path: Path, now_ms: int | None = None) -> Checked:
 
 
 def read_files(
-    paths: Iterable[Path], now_ms: int | None = None, house: Policy | None = None
+    paths: Iterable[Path],
+    now_ms: int | None = None,
+    control: Iterable[ControlRecord] | None = None,
 ) -> list[Checked]:
     """Read and check files, and all YAML files of folders.
 
-    ``house`` is the policy in force, for files that bring none.
+    ``control`` is what is in force, where that is known: its policy counts for files that bring
+    none, and campaigns that need what is not there are warned of.
 
     Raises:
         UserMistake: what is wrong with any of them, all in one.
@@ -76,16 +80,18 @@ def read_files(
             before = checked[key][1].path
             mistakes.append(f"{path}: {key} is already in {before}; rename one of them")
         checked[key] = (document, file)
-    own = [file.record for _, file in checked.values() if isinstance(file.record, Policy)]
-    policy = own[0] if own else house or Policy()
+    around = None if control is None else list(control)
+    policies = [*(file.record for _, file in checked.values()), *(around or ())]
+    policy = next((each for each in policies if isinstance(each, Policy)), Policy())
     found = []
     for document, file in checked.values():
         if isinstance(file.record, Campaign):
             mistakes += [document.mistake(*fault) for fault in unpaid(file.record, policy)]
-            poor = [document.mistake(*fault) for fault in too_poor(file.record, policy)]
-            found.append(
-                Checked(file.path, file.record, (*file.warnings, *poor), file.states_status)
-            )
+            odd = list(too_poor(file.record, policy))
+            if around is not None:
+                odd += absent(file.record, around)
+            warnings = (*file.warnings, *(document.mistake(*fault) for fault in odd))
+            found.append(replace(file, warnings=warnings))
         else:
             found.append(file)
     if mistakes:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from difflib import get_close_matches
 from typing import Any, Final
 
@@ -10,10 +10,24 @@ from jobs.campaigns.checks import Fault, phrases
 from jobs.yaml_file import Document, Place
 from schemas.budget import micros
 from schemas.campaign_file import CampaignFile
-from schemas.control import Campaign, Policy
+from schemas.control import (
+    Campaign,
+    CatalogueItem,
+    ControlRecord,
+    Forecast,
+    ItemList,
+    Policy,
+    Shop,
+)
 from schemas.event import ACTIONS
 from schemas.policy_file import PolicyFile
-from schemas.triggers import SegmentTrigger
+from schemas.triggers import (
+    FenceTrigger,
+    HoursTrigger,
+    SegmentTrigger,
+    SlotTrigger,
+    StockTrigger,
+)
 from scoring.conditions import Condition, audience, when
 from scoring.conditions.meaning import everybody, nobody
 
@@ -62,6 +76,31 @@ def too_poor(campaign: Campaign, policy: Policy) -> Iterator[Fault]:
             if limit is not None and cost is not None and micros(limit) < micros(cost):
                 what = _too_small(limit, channel, cost, f"by {channel} it")
                 yield ("budget", "channels", channel, name), what
+
+
+def absent(campaign: Campaign, control: Iterable[ControlRecord]) -> Iterator[Fault]:
+    """What the campaign needs and nobody has published: until then it says nothing."""
+    trigger = campaign.trigger
+    match trigger:
+        case FenceTrigger(chain=str(chain)):
+            there = any(isinstance(each, Shop) and each.chain == chain for each in control)
+            field, what = "chain", f"no shop of the chain {chain!r}"
+        case SlotTrigger():
+            there = any(isinstance(each, ItemList) and each.id == trigger.list for each in control)
+            field, what = "list", f"no list {trigger.list!r}"
+        case HoursTrigger(forecast=str(name)):
+            there = any(isinstance(each, Forecast) and each.id == name for each in control)
+            field, what = "forecast", f"no forecast {name!r}"
+        case StockTrigger():
+            there = any(isinstance(each, CatalogueItem) for each in control)
+            field, what = "kind", "no item of the catalogue"
+        case _:
+            return
+    if not there:
+        yield (
+            ("trigger", field),
+            f"{what} is published yet: the campaign will say nothing until there is",
+        )
 
 
 def _too_small(limit: float, channel: str, cost: float, who: str) -> str:

@@ -39,14 +39,15 @@ def run_scenarios(
             mistakes.append(str(mistake))
             continue
         failed = len({fault.case for fault in found})
-        cases += len(scenario.cases)
+        count = len(scenario.cases)
+        cases += count
         faults += failed
-        typer.echo(f"{'FAILED' if found else 'ok':<7} {path.name}: {len(scenario.cases)} cases")
+        typer.echo(f"{'FAILED' if found else 'ok':<7} {path.name}: {_cases(count)}")
         for fault in found:
             typer.echo(f"        {path}:{fault.line}: {fault.case}: {fault.what}")
     if mistakes:
         raise UserMistake("\n".join(mistakes))
-    typer.echo(f"{cases - faults} of {cases} cases are as expected")
+    typer.echo(f"{cases - faults} of {_cases(cases)} as expected")
     if faults:
         raise typer.Exit(1)
 
@@ -70,3 +71,7 @@ def scenarios_of(paths: Iterable[Path]) -> list[Path]:
                 raise UserMistake(f"{path} has no scenario; write {beside}")
             found[beside] = None
     return list(found)
+
+
+def _cases(count: int) -> str:
+    return f"{count} case{'' if count == 1 else 's'}"

@@ -17,6 +17,7 @@ from msgspec.structs import replace
 from jobs.sandbox import Said, Sandbox
 from jobs.scenarios.form import Case, CustomerForm, Scenario, Step
 from jobs.words import because
+from jobs.yaml_file import in_words
 from schemas.control import ControlRecord, control_key
 from schemas.decision import Decision
 from schemas.errors import InvalidRecord, UserMistake
@@ -129,11 +130,14 @@ class _Stage:
         try:
             (decode_event if topic == EVENTS else decode_outcome)(payload)
         except InvalidRecord as error:
-            raise UserMistake(f"{self._scenario.path}:{step.line}: {error.detail}") from None
-        said = self._sandbox.take(topic, self._users[step.who], payload, step.at_ms)
-        if said.letter is not None:
-            raise UserMistake(f"{self._scenario.path}:{step.line}: {said.letter.detail}")
-        self._hear(said)
+            what, _, at = error.detail.partition(" - at `$.")
+            field = at.rstrip("`")
+            said = f"{field}: {in_words(what, fields.get(field))}" if field else error.detail
+            raise UserMistake(f"{self._scenario.path}:{step.line}: {said}") from None
+        heard = self._sandbox.take(topic, self._users[step.who], payload, step.at_ms)
+        if heard.letter is not None:
+            raise UserMistake(f"{self._scenario.path}:{step.line}: {heard.letter.detail}")
+        self._hear(heard)
 
     def _last(self, step: Step) -> Decision:
         user = self._users[step.who]

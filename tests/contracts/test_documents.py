@@ -9,6 +9,7 @@ import yaml
 from jsonschema import Draft202012Validator, ValidationError
 
 import schemas
+from jobs.yaml_file import Document
 from schemas import generate
 from schemas.control import Campaign, CatalogueItem, Model, Policy, Posterior
 from schemas.topics import CHANGES, INPUTS, OUTPUTS, TOPICS
@@ -51,10 +52,17 @@ def test_the_contracts_need_msgspec_and_nothing_else():
     assert loaded - sys.stdlib_module_names - {"__mp_main__"} <= own
 
 
-@pytest.mark.parametrize("path", sorted((INFRA / "campaigns").glob("*.yaml")), ids=lambda p: p.stem)
+CAMPAIGN_FILES = [
+    path
+    for folder in (INFRA / "campaigns", INFRA / "campaigns" / "examples")
+    for path in sorted(folder.glob("*.yaml"))
+]
+
+
+@pytest.mark.parametrize("path", CAMPAIGN_FILES, ids=lambda path: path.stem)
 def test_the_shipped_campaign_files_fit_their_json_schema(path):
     validator = Draft202012Validator(json.loads(generate.schema_of("campaign-file")))
-    content = yaml.safe_load(path.read_text())
+    content = Document(path).data
     validator.validate(content)
     with pytest.raises(ValidationError):
         validator.validate(content | {"cooldwon": "1d"})

@@ -14,7 +14,7 @@ from jobs.campaigns.differences import differences
 from jobs.campaigns.files import Checked
 from jobs.settings import Settings
 from schemas.change import Change
-from schemas.control import Campaign, EventTrigger, Policy, control_key
+from schemas.control import Campaign, EventTrigger, Policy, Shop, control_key
 from schemas.errors import UserMistake
 from schemas.topics import CHANGES, CONTROL
 from schemas.triggers import HoursTrigger, Span
@@ -255,6 +255,20 @@ def test_a_channel_that_the_policy_in_force_gives_no_cost_is_refused_at_apply(br
     broker.topics[CONTROL].append(("policy/main", encode(Policy(channel_cost={"sms": 0.05}))))
     with pytest.raises(UserMistake, match=r"spring\.yaml:5: channels\.0: nobody says what"):
         commands.apply([file], author="ann")
+
+
+def test_what_a_campaign_needs_and_nobody_has_published_is_warned_of(broker, tmp_path, capsys):
+    path = tmp_path / "near.yaml"
+    path.write_text(
+        SOUND.replace("{kind: event, actions: [view]}", "{kind: fence, chain: corner-shops}")
+    )
+    commands.apply([path], author="ann")
+    (warning,) = capsys.readouterr().err.splitlines()
+    assert "near.yaml:4: trigger.chain: no shop of the chain 'corner-shops' is published" in warning
+    shop = Shop("north", "corner-shops", 52.5, 13.4)
+    broker.topics[CONTROL].append((control_key(shop), encode(shop)))
+    commands.diff([path])
+    assert capsys.readouterr().err == ""
 
 
 def test_the_author_is_who_is_logged_in_unless_said(broker, file, monkeypatch):
