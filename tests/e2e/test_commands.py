@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from jobs.campaigns import commands as campaigns
-from jobs.campaigns.changes import plan, publish
+from jobs.campaigns.changes import history, plan, publish
 from jobs.campaigns.changes import running as in_force
 from jobs.campaigns.files import read_files
 from jobs.kafka import control_snapshot, ensure_topics, producer, read_to_end
@@ -14,6 +14,7 @@ from jobs.ledger import read_ledger
 from jobs.mapping import read_mapping
 from jobs.replay import KafkaEvents, Report, replay_files
 from schemas.audit import Outcomes
+from schemas.errors import UserMistake
 from schemas.topics import AUDIT, CONTROL, DECISIONS, EVENTS, INPUTS
 from schemas.wire import decode_event, encode
 from tests.servers import free_settings, running
@@ -102,9 +103,38 @@ def test_campaigns_are_published_once_changed_by_version_and_pruned(broker, tmp_
     assert in_force(broker)["campaign/win-back"].version == 2
     assert in_force(broker)["campaign/win-back"].holdout_ratio == 0.2
 
-    publish(broker, plan(read_files([own]), in_force(broker), 0, prune=True))
+    publish(broker, wanted([own], prune=True), "ann")
     assert in_force(broker).keys() == {"campaign/win-back", "policy/main"}
     assert "campaign/viewed-again" not in dict(control_snapshot(broker))
+
+    campaigns.apply([SHIPPED], author="bob")
+    assert in_force(broker)["campaign/viewed-again"].version == 2
+    assert [
+        (change.verb, change.version, change.author)
+        for change in history(broker)
+        if change.key == "campaign/viewed-again"
+    ][1:] == [("withdrawn", 1, "ann"), ("new", 2, "bob")]
+
+
+def test_of_two_who_publish_at_once_one_is_told_to_try_again(broker, tmp_path, monkeypatch):
+    monkeypatch.setattr(campaigns, "Settings", lambda: broker)
+    campaigns.apply([SHIPPED])
+    own = tmp_path / "win-back.yaml"
+    own.write_text((SHIPPED / "win-back.yaml").read_text().replace("holdout: 10%", "holdout: 30%"))
+    before = in_force(broker)["campaign/win-back"].version
+
+    def meanwhile(running, past):
+        campaigns.pause(["win-back"], author="bob")
+        return wanted([own])(running, past)
+
+    with pytest.raises(UserMistake, match="somebody else publishes"):
+        publish(broker, meanwhile, "ann")
+    found = in_force(broker)["campaign/win-back"]
+    assert (found.version, found.status) == (before + 1, "paused")
+
+
+def wanted(paths, *, prune=False):
+    return lambda running, past: plan(read_files(paths), running, 0, prune, past)
 
 
 def offset_of_control(settings):
