@@ -142,7 +142,7 @@ def _over_budget(campaign: Campaign, cost: float) -> Iterator[str]:
 def _most(reasons: Counter[str]) -> str:
     said = [f"{reason} {count:,}" for reason, count in reasons.most_common(_FIRST_REASONS)]
     rest = len(reasons) - len(said)
-    return ", ".join(said) + (f", and {rest} other reasons" if rest > 0 else "")
+    return ", ".join(said) + (f", and {rest} more" if rest > 0 else "")
 
 
 def _published(settings: Settings) -> dict[str, bytes]:

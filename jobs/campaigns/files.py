@@ -15,7 +15,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from jobs.campaigns.checks import faults
-from jobs.campaigns.oddities import absent, oddities, too_poor, unpaid
+from jobs.campaigns.oddities import absent, oddities, stranded, too_poor, unpaid
 from jobs.settings import Settings
 from jobs.yaml_file import Document
 from schemas.campaign_file import CampaignFile
@@ -85,6 +85,9 @@ def read_files(
     policy = next((each for each in policies if isinstance(each, Policy)), Policy())
     found = []
     for document, file in checked.values():
+        if isinstance(file.record, Policy):
+            others = [each for each in around or () if control_key(each) not in checked]
+            mistakes += [document.mistake(*fault) for fault in stranded(file.record, others)]
         if isinstance(file.record, Campaign):
             mistakes += [document.mistake(*fault) for fault in unpaid(file.record, policy)]
             odd = list(too_poor(file.record, policy))

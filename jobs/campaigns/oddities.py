@@ -60,6 +60,20 @@ def unpaid(campaign: Campaign, policy: Policy) -> Iterator[Fault]:
             )
 
 
+def stranded(policy: Policy, running: Iterable[ControlRecord]) -> Iterator[Fault]:
+    """Campaigns in force that speak through what the policy has no cost of: it is refused."""
+    for campaign in running:
+        if isinstance(campaign, Campaign):
+            for _ in unpaid(campaign, policy):
+                channels = ", ".join(c for c in campaign.channels if c not in policy.channel_cost)
+                yield (
+                    ("channel_cost",),
+                    f"{campaign.id} is in force and speaks by {channels}, of which no cost is "
+                    "left; keep the cost, or withdraw the campaign",
+                )
+                break
+
+
 def too_poor(campaign: Campaign, policy: Policy) -> Iterator[Fault]:
     """Limits of the budget that do not pay for one message."""
     budget = campaign.budget

@@ -10,7 +10,7 @@ they need (what they would spend is told instead).
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 from typing import Final, NamedTuple
 
 from msgspec import Struct, field
@@ -77,7 +77,7 @@ def run_trial(
     """
     trial = Trial()
     before = _Run(in_force, trial.before)
-    after = _Run({**in_force, **changed}, trial.after)
+    after = _Run({**in_force, **changed}, trial.after, before.sent)
     for batch in _batches(records):
         for user, at_ms in {r.user_id: r.ingested_ms for r in reversed(batch)}.items():
             if user not in before.met:
@@ -98,10 +98,17 @@ def run_trial(
 class _Run:
     """The core under one set of control records, and what it said."""
 
-    def __init__(self, control: Mapping[str, bytes], reached: dict[str, Reach]) -> None:
+    def __init__(
+        self,
+        control: Mapping[str, bytes],
+        reached: dict[str, Reach],
+        missed: Container[str] = (),
+    ) -> None:
+        """``missed`` are the decisions of which it must be known why they are not made here."""
         self._sandbox = Sandbox([(key, _unmetered(key, value)) for key, value in control.items()])
         self._costs = self._sandbox.decider.world.policy.channel_cost
         self._reached = reached
+        self._missed = missed
         self.met: set[str] = set()
         self.sent: dict[str, str] = {}
         self.refused: dict[str, str] = {}
@@ -128,7 +135,8 @@ class _Run:
             self.sent[decision.decision_id] = decision.campaign_id
         for refusal in said.refusals:
             self._reached.setdefault(refusal.campaign_id, Reach()).silent[refusal.reason] += 1
-            self.refused[refusal.decision_id] = refusal.reason
+            if refusal.decision_id in self._missed:
+                self.refused[refusal.decision_id] = refusal.reason
 
 
 def _batches(records: Iterable[Recorded]) -> Iterable[list[Recorded]]:

@@ -33,6 +33,12 @@ cooldown: 0
 holdout: 5%
 """
 
+TEXTS = [
+    SOUND,
+    *(path.read_text() for path in sorted(SHIPPED.glob("*.yaml"))),
+    *(path.read_text() for path in sorted((SHIPPED / "examples").glob("*.yaml"))),
+]
+
 
 @pytest.fixture
 def written(tmp_path):
@@ -145,10 +151,16 @@ def test_no_bytes_whatsoever_make_a_traceback(tmp_path_factory, raw):
         read_file(path)
 
 
-@given(st.integers(0, len(SOUND) - 1), st.characters(codec="ascii"))
-def test_one_changed_character_gives_a_usable_record_or_a_mistake(tmp_path_factory, at, sign):
+@given(
+    st.sampled_from(TEXTS).flatmap(
+        lambda text: st.tuples(st.just(text), st.integers(0, len(text) - 1))
+    ),
+    st.characters(codec="ascii") | st.just(""),
+)
+def test_one_changed_character_gives_a_usable_record_or_a_mistake(tmp_path_factory, place, sign):
+    text, at = place
     path = tmp_path_factory.getbasetemp() / "mutant.yaml"
-    path.write_text(SOUND[:at] + sign + SOUND[at + 1 :])
+    path.write_text(text[:at] + sign + text[at + 1 :])
     with suppress(UserMistake):
         record = read_file(path).record
         assert decode_control(encode(record)) == record

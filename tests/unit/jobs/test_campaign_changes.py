@@ -271,6 +271,14 @@ def test_what_a_campaign_needs_and_nobody_has_published_is_warned_of(broker, tmp
     assert capsys.readouterr().err == ""
 
 
+def test_a_policy_that_takes_the_cost_from_a_running_campaign_is_refused(broker, tmp_path):
+    apply(broker, checked(campaign(channels=("sms", "email"))))
+    path = tmp_path / "policy.yaml"
+    path.write_text("kind: policy\nchannel_cost: {email: 0.004}\n")
+    with pytest.raises(UserMistake, match=r"policy\.yaml:2: channel_cost: spring is in force"):
+        commands.apply([path], author="ann")
+
+
 def test_the_author_is_who_is_logged_in_unless_said(broker, file, monkeypatch):
     monkeypatch.setattr(commands.getpass, "getuser", lambda: "ann")
     commands.apply([file])
