@@ -220,10 +220,11 @@ def _resume(
 
 def _end_waits(fact: Fact, book: Book, index: Index) -> None:
     """End the waits that a fact, perhaps a late one, ends."""
-    for key, armed in list(book.armed.items()):
-        watch = index.watches.get(key)
-        if watch is not None and watch.ends(fact, armed):
-            del book.armed[key]
+    ended, armed = index.ended_by(fact.action), book.armed
+    if ended:
+        for key in [key for key in armed if key in ended]:
+            if ended[key].ends(fact, armed[key]):
+                del armed[key]
 
 
 def _take_back(user_id: str, fact: Fact, customer: Customer, world: World) -> list[Emit]:

@@ -167,8 +167,7 @@ class Book(Struct, array_like=True):
     def wake_at_ms(self) -> int | None:
         """When this customer must be looked at again, in event time; None for never."""
         first = self.next_moment_ms() if self.armed or self.deferred else None
-        if self.exposures:
-            for exposure in self.exposures:
-                if first is None or exposure.closes_ms < first:
-                    first = exposure.closes_ms
+        for exposure in self.exposures:
+            if first is None or exposure.closes_ms < first:
+                first = exposure.closes_ms
         return first

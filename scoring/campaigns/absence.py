@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from schemas.control import Campaign
 from schemas.triggers import AbsenceTrigger
@@ -20,17 +20,18 @@ if TYPE_CHECKING:
 class AbsenceWatch(Waits):
     """Fires ``within_ms`` after the last of ``after`` unless one of ``without`` came in between.
 
+    One of ``without`` that comes late still ends the wait: better silent than wrong.
     "After" and "between" are by event time, whatever order the events arrived in.
     """
 
-    __slots__ = ("_without",)
+    __slots__ = ()
 
     def __init__(self, key: str, specs: tuple[Campaign, ...]) -> None:
         super().__init__(key, specs)
         trigger = specs[0].trigger
         assert isinstance(trigger, AbsenceTrigger)
         self.actions = names(trigger.after)
-        self._without: Final = names(trigger.without)
+        self.ended_by = names(trigger.without)
 
     @classmethod
     def pattern(cls, trigger: AbsenceTrigger) -> tuple[object, ...]:
@@ -53,19 +54,15 @@ class AbsenceWatch(Waits):
             self.arm(seen)
         return ()
 
-    def ends(self, fact: Fact, armed: Armed) -> bool:
-        """One of ``without`` ends the wait, also when it comes late: better silent than wrong."""
-        return among(fact.action, self._without) and fact.ts >= armed.event_ms
-
     def takes_back(
         self, spec: Campaign, fact: Fact, pending: Armed, customer: Customer, world: World
     ) -> bool:
         """What ends the wait also takes the reason from what waits for the morning."""
-        return self.ends(fact, pending)
+        return among(fact.action, self.ended_by) and fact.ts >= pending.event_ms
 
     def _already_ended(self, fact: Fact, customer: Customer) -> bool:
         """Whether an end that arrived earlier happened later than this out-of-order beginning."""
         newest_ms = customer.book.newest_ms
         if fact.ts >= newest_ms:
             return False
-        return customer.count_recent(self._without, fact.ts, newest_ms) > 0
+        return customer.count_recent(self.ended_by, fact.ts, newest_ms) > 0

@@ -127,7 +127,8 @@ class Watch:
     """Something to watch for, and the campaigns in force that wait for it.
 
     A kind is a subclass. It names the actions it wants (``actions``, None for any), perhaps a field
-    of a fact without which it has no use for it (``needs``), and answers a fact, or the end of a
+    of a fact without which it has no use for it (``needs``) and the actions that end its waits
+    (``ended_by``), and answers a fact, or the end of a
     wait, with the campaigns that want to speak. What it must remember of a customer it keeps in the
     book under ``key``: a wait in ``armed``, anything else in ``notes``.
     """
@@ -135,7 +136,7 @@ class Watch:
     FILTERED: ClassVar[bool] = True
     """Whether a fact that the campaigns' ``when`` does not hold for is kept away."""
 
-    __slots__ = ("actions", "key", "needs", "specs", "when")
+    __slots__ = ("actions", "ended_by", "key", "needs", "specs", "when")
 
     def __init__(self, key: str, specs: tuple[Campaign, ...]) -> None:
         self.key: Final = key
@@ -143,6 +144,7 @@ class Watch:
         self.when: Final[Condition[Fact] | None] = condition_on_event(specs[0].when)
         self.actions: frozenset[str] | None = None
         self.needs: str | None = None
+        self.ended_by: frozenset[str] | None = frozenset()
 
     @classmethod
     def pattern(cls, trigger: Any) -> tuple[object, ...]:
@@ -157,8 +159,8 @@ class Watch:
         """Look at a fact that came later than the bound: nobody may speak of it."""
 
     def ends(self, fact: Fact, armed: Armed) -> bool:
-        """Whether a fact, perhaps a late one, ends a wait of this watch."""
-        return False
+        """Whether a fact of ``ended_by``, perhaps a late one, ends a wait of this watch."""
+        return fact.ts >= armed.event_ms
 
     def on_due(self, armed: Armed, customer: Customer, world: World) -> Iterable[Spoken]:
         """A wait has run out, and is out of the book; who wants to speak now."""

@@ -50,6 +50,7 @@ class EventWatch(Watch):
         A campaign that has just spoken does not look again until its cooldown is over.
         """
         fact, book = seen.fact, seen.customer.book
+        spoke = book.last_sent
         item = category = None
         countable = True
         if self._same == "item":
@@ -62,7 +63,7 @@ class EventWatch(Watch):
         for within_ms, level in self._levels:
             count = 0
             for at_least, spec in level:
-                if resting(spec, fact.ts, book):
+                if spoke and resting(spec, fact.ts, book):
                     continue
                 if at_least > 1:
                     if not countable:

@@ -8,7 +8,7 @@ the fact has it, and those whose ``when`` asks for one value of a field are foun
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final, NamedTuple
 
 import msgspec
@@ -27,11 +27,18 @@ _Value = Callable[[Fact], Any]
 
 
 class _Filed(NamedTuple):
-    """The watches of one action: for every such fact, by a field it has, by a value of a field."""
+    """The watches of one action.
+
+    ``always`` are for every such fact, ``asking`` for those that their ``when`` holds for,
+    ``having`` by a field that the fact must have, ``by_value`` by a value of a field. ``ended`` are
+    those whose waits a fact of this action may end, by key.
+    """
 
     always: tuple[Watch, ...]
+    asking: tuple[Watch, ...]
     having: tuple[tuple[str, tuple[Watch, ...]], ...]
     by_value: tuple[tuple[_Value, dict[Any, tuple[Watch, ...]]], ...]
+    ended: dict[str, Watch]
 
 
 class Index:
@@ -52,27 +59,27 @@ class Index:
         """Watches by the ids of their campaigns."""
         self._filed: Final[dict[str, _Filed]] = {}
 
-    def wanting(self, fact: Fact) -> list[Watch]:
+    def ended_by(self, action: str) -> dict[str, Watch]:
+        """The watches, by key, whose waits a fact of this action may end."""
+        return (self._filed.get(action) or self._file(action)).ended
+
+    def wanting(self, fact: Fact) -> Sequence[Watch]:
         """The watches to show a fact to."""
-        action = fact.action
-        filed = self._filed.get(action)
-        if filed is None:
-            filed = self._file(action)
-            if len(self._filed) < _MEMO_LIMIT:  # actions are the producers' words
-                self._filed[action] = filed
-        found = list(filed.always)
-        for field, watches in filed.having:
+        filed = self._filed.get(fact.action) or self._file(fact.action)
+        always, asking, having, by_value, _ = filed
+        if not asking and not having and not by_value:
+            return always
+        narrowed = list(asking)
+        for field, watches in having:
             if getattr(fact, field) is not None:
-                found += watches
-        for value, by_value in filed.by_value:
-            watches = by_value.get(value(fact), ())
+                narrowed += watches
+        for value_of, of_value in by_value:
+            watches = of_value.get(value_of(fact), ())
             if watches:
-                found += watches
-        return [
-            watch
-            for watch in found
-            if watch.when is None or not watch.FILTERED or watch.when.holds(fact)
-        ]
+                narrowed += watches
+        if not narrowed:
+            return always
+        return [*always, *[watch for watch in narrowed if not watch.FILTERED or watch.fits(fact)]]
 
     def listening(self, action: str) -> list[Campaign]:
         """The campaigns that look at facts of an action, by id; some only at certain ones."""
@@ -85,7 +92,14 @@ class Index:
         return sorted(found, key=_id)
 
     def _file(self, action: str) -> _Filed:
+        filed = self._sorted_out(action)
+        if len(self._filed) < _MEMO_LIMIT:  # actions are the producers' words
+            self._filed[action] = filed
+        return filed
+
+    def _sorted_out(self, action: str) -> _Filed:
         always: list[Watch] = []
+        asking: list[Watch] = []
         having: defaultdict[str, list[Watch]] = defaultdict(list)
         by_value: dict[str, tuple[_Value, defaultdict[Any, list[Watch]]]] = {}
         for watch in self.watches.values():
@@ -100,15 +114,19 @@ class Index:
                     values[value].append(watch)
             elif watch.needs is not None:
                 having[watch.needs].append(watch)
+            elif watch.FILTERED and watch.when is not None:
+                asking.append(watch)
             else:
                 always.append(watch)
         return _Filed(
             tuple(always),
+            tuple(asking),
             tuple((field, tuple(watches)) for field, watches in having.items()),
             tuple(
                 (get, {value: tuple(watches) for value, watches in values.items()})
                 for get, values in by_value.values()
             ),
+            {key: watch for key, watch in self.watches.items() if among(action, watch.ended_by)},
         )
 
 

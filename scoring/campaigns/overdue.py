@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from schemas.control import Campaign
 from schemas.event import Traits
@@ -20,13 +20,13 @@ if TYPE_CHECKING:
 class OverdueWatch(DateWatch):
     """Fires ``before_ms`` before ``payment_due_ms``, unless one of ``settled_by`` came."""
 
-    __slots__ = ("_settled_by",)
+    __slots__ = ()
 
     def __init__(self, key: str, specs: tuple[Campaign, ...]) -> None:
         super().__init__(key, specs)
         trigger = specs[0].trigger
         assert isinstance(trigger, OverdueTrigger)
-        self._settled_by: Final = names(trigger.settled_by)
+        self.ended_by = names(trigger.settled_by)
 
     @classmethod
     def pattern(cls, trigger: OverdueTrigger) -> tuple[object, ...]:
@@ -44,12 +44,10 @@ class OverdueWatch(DateWatch):
         """When the payment is due."""
         return traits.payment_due_ms
 
-    def ends(self, fact: Fact, armed: Armed) -> bool:
-        """The payment was made."""
-        return among(fact.action, self._settled_by) and fact.ts >= armed.event_ms
-
     def takes_back(
         self, spec: Campaign, fact: Fact, pending: Armed, customer: Customer, world: World
     ) -> bool:
         """The payment was made, or is due at another time."""
-        return self.ends(fact, pending) or super().takes_back(spec, fact, pending, customer, world)
+        if among(fact.action, self.ended_by) and fact.ts >= pending.event_ms:
+            return True
+        return super().takes_back(spec, fact, pending, customer, world)

@@ -216,7 +216,7 @@ def test_a_fact_is_shown_to_the_few_watches_that_want_it() -> None:
     index = Harness([*campaigns, *fences, other]).decider.world.index
     found = index.wanting(Fact(NOON_MS, 1, 1, "view", category="k7"))
     assert [spec.id for watch in found for spec in watch.specs] == ["c7"]
-    assert index.wanting(Fact(NOON_MS, 1, 1, "search")) == []
+    assert list(index.wanting(Fact(NOON_MS, 1, 1, "search"))) == []
     assert len(index.listening("view")) == 600
 
 
