@@ -54,7 +54,8 @@ Names = Annotated[list[str], typer.Argument(help="Ids of campaigns in force.")]
 def check(paths: Paths = None) -> None:
     """Check campaign files; each mistake names file, line, field and fix."""
     files = _read(paths)
-    typer.echo(f"{len(files)} files are sound: {', '.join(control_key(f.record) for f in files)}")
+    are = "file is" if len(files) == 1 else "files are"
+    typer.echo(f"{len(files)} {are} sound: {', '.join(control_key(f.record) for f in files)}")
 
 
 @app.command()

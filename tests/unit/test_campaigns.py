@@ -9,6 +9,7 @@ from msgspec.structs import replace
 from jobs.campaigns import commands as campaigns
 from jobs.campaigns.changes import plan
 from jobs.campaigns.files import Checked, read_file, read_files
+from jobs.campaigns.vocabulary import names
 from schemas.campaign_file import duration_ms, ratio
 from schemas.control import AbsenceTrigger, Campaign, EventTrigger, Policy, control_key
 from schemas.decision import Offer
@@ -224,6 +225,26 @@ def test_one_bad_file_keeps_all_from_being_published(written, monkeypatch):
     paths = [written(SOUND, "a.yaml"), written("kind: campaign", "b.yaml")]
     with pytest.raises(UserMistake, match=r"b\.yaml"):
         campaigns.apply(paths)
+
+
+def test_check_tells_what_is_sound_and_warns_of_what_is_odd(written, capsys):
+    campaigns.check([written(SOUND + "period: {until: 2020-01-01}\n")])
+    said = capsys.readouterr()
+    assert said.out == "1 file is sound: campaign/spring\n"
+    assert said.err.startswith("warning: ")
+    assert "period.until: the campaign was over" in said.err
+
+
+def test_the_names_that_conditions_know_are_listed_by_word(capsys):
+    names(["gift", "monetary_90d"])
+    (line,) = capsys.readouterr().out.splitlines()
+    assert line.split()[:3] == ["audience", "rfm_monetary_90d", "number"]
+    names()
+    listed = capsys.readouterr().out.splitlines()
+    assert len(listed) > 200
+    assert any(line.startswith("when      price ") for line in listed)
+    with pytest.raises(UserMistake, match="no name has xyzzy"):
+        names(["xyzzy"])
 
 
 def test_prune_wants_a_whole_folder(written):

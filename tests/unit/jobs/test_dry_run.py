@@ -5,17 +5,19 @@ from collections import Counter
 import pytest
 from msgspec.structs import replace
 
-from jobs.campaigns.dry_run import changed, in_order, report
+from jobs.campaigns import dry_run as module
+from jobs.campaigns.dry_run import changed, dry_run, in_order, report
 from jobs.campaigns.trial import Recorded, run_trial
 from schemas.budget import Budget
+from schemas.errors import UserMistake
 from schemas.event import BehaviorEvent, Consent
-from schemas.topics import EVENTS, OUTCOMES
+from schemas.topics import EVENTS, OUTCOMES, PROFILES
 from schemas.wire import encode
 from state.customer import Customer
 from state.fact import fact_of_event, id64
 from tests.builders import DAY, HOUR, MINUTE, on_cart, policy, viewed_again
 from tests.harness import NOON_MS, consenting, control, event
-from tests.published import Message
+from tests.published import Message, fact, profile
 
 
 def recorded(*events):
@@ -114,15 +116,66 @@ def test_progress_is_told_for_every_record():
     assert len(told) == 2
 
 
+class At(Message):
+    """A record that Kafka took in at a time."""
+
+    def __init__(self, ms, payload, topic=EVENTS, key=""):
+        super().__init__(payload, key, topic)
+        self._ms = ms
+
+    def timestamp(self):
+        return 1, self._ms
+
+
+@pytest.fixture
+def kafka(monkeypatch):
+    """What the command reads, by topic; the events are of one partition."""
+    topics = {EVENTS: [], PROFILES: []}
+    monkeypatch.setattr(module, "control_snapshot", lambda _: list(RUNNING.items()))
+    monkeypatch.setattr(module, "offsets_at", lambda *_: {(EVENTS, 0): 0})
+    monkeypatch.setattr(module, "watermarks", lambda *_: {(EVENTS, 0): (0, len(topics[EVENTS]))})
+    monkeypatch.setattr(module, "read_to_end", lambda _, wanted, *__: iter(topics[wanted[0]]))
+    return topics
+
+
+CAMPAIGN = """\
+kind: campaign
+id: third-view
+name: Third view
+trigger: {kind: event, actions: [view], at_least: 3}
+channels: [push]
+"""
+
+
+def test_the_command_reads_what_was_recorded_and_what_is_known(kafka, tmp_path, capsys):
+    path = tmp_path / "third-view.yaml"
+    path.write_text(CAMPAIGN)
+    bob = profile("bob", [replace(fact(1), action="login", consent=Consent(True, push=True))])
+    kafka[PROFILES] += [At(0, encode(bob), PROFILES, "bob"), At(0, b"{", PROFILES, "cid")]
+    kafka[EVENTS] += [
+        At(NOON_MS + n, encode(event(user, "view", NOON_MS + n)))
+        for user in ("bob", "cid")
+        for n in (1, 2, 3)
+    ]
+    dry_run([path])
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "6 recorded events and outcomes"
+    assert next(line.split() for line in lines if line.startswith("third-view ")) == [
+        *("third-view", "0", "→", "1", "1", "0", "0.00"),
+    ]
+    assert "third-view would be silent where: no_purpose 1" in lines
+
+
+def test_nothing_recorded_and_no_time_are_told_with_what_to_do(kafka, tmp_path):
+    path = tmp_path / "third-view.yaml"
+    path.write_text(CAMPAIGN)
+    with pytest.raises(UserMistake, match="say more: --last 7d"):
+        dry_run([path])
+    with pytest.raises(UserMistake, match="--last: 'soon' is no duration; say 1d or 6h"):
+        dry_run([path], last="soon")
+
+
 def test_partitions_are_merged_by_time_and_what_cannot_be_read_is_left_out():
-    class At(Message):
-        def __init__(self, ms, payload, topic=EVENTS):
-            super().__init__(payload, topic=topic)
-            self._ms = ms
-
-        def timestamp(self):
-            return 1, self._ms
-
     def stream(*records):
         return iter([At(*record) for record in records])
 
