@@ -22,6 +22,7 @@ from schemas.control import (
 from schemas.event import ACTIONS
 from schemas.policy_file import PolicyFile
 from schemas.triggers import (
+    EventTrigger,
     FenceTrigger,
     HoursTrigger,
     SegmentTrigger,
@@ -236,6 +237,10 @@ def _of_message(content: CampaignFile) -> Iterator[Fault]:
             f"hardly any message is clicked {content.min_score} of the time: next to none goes out"
         )
         yield ("min_score",), what
+    trigger = record.trigger
+    if isinstance(trigger, EventTrigger) and trigger.at_least == 1 and not record.cooldown_ms:
+        what = "every such event may bring a message; nothing but the policy's caps holds it back"
+        yield ("cooldown",), what
     unless = set(getattr(content.trigger, "unless", ()))
     for action in getattr(content.trigger, "actions", ()):
         if action in unless:
