@@ -75,7 +75,7 @@ def on_event(
     index = world.index
     if book.armed:
         _end_waits(fact, book, index)
-    watches = index.wanting(fact)
+    watches = index.wanting(fact, book, world)
     if late:
         if watches:
             seen = Seen(fact, event.event_id, ingested_ms, customer, world)

@@ -40,8 +40,9 @@ class World:
 
     ``sealed`` holds decisions that a run before this one had already published after the state we
     resumed from was saved: they are made again as they were, whatever has been learned since.
-    ``campaigns`` are the active ones by id, ``shops`` those of each chain, ``lists`` what to
-    recommend by the list's id and what it goes with.
+    ``campaigns`` are the active ones by id, ``shops`` those of each chain, and ``every_shop``
+    all of them under ``<chain>/<id>``; ``lists`` is what to recommend, by the list's id and what it
+    goes with.
     ``audited_share`` is 1 where every refusal must be told, as in a preview.
     """
 
@@ -53,6 +54,7 @@ class World:
         self.posteriors: dict[tuple[str, str], Posterior] = {}
         self.catalogue: dict[str, CatalogueItem] = {}
         self.shops: dict[str, PlaceGrid] = {}
+        self.every_shop = PlaceGrid()
         self.lists: dict[tuple[str, str], ItemList] = {}
         self.forecasts: dict[str, Forecast] = {}
         self.responses: dict[str, LearnedResponse] = {}
@@ -158,6 +160,7 @@ class World:
                 self.shops.setdefault(record.chain, PlaceGrid()).put(
                     record.id, record.lat, record.lon
                 )
+                self.every_shop.put(f"{record.chain}/{record.id}", record.lat, record.lon)
                 self._chain_of[record.id] = record.chain
             case ItemList():
                 self.lists[record.id, record.of] = record
@@ -192,6 +195,7 @@ class World:
             return
         shops = self.shops[chain_id]
         shops.remove(shop)
+        self.every_shop.remove(f"{chain_id}/{shop}")
         if not shops:
             del self.shops[chain_id]
 

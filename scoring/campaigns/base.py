@@ -13,11 +13,13 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 from msgspec import Struct
 
 from schemas.control import Campaign
+from scoring.campaigns.near import Fence
 from scoring.conditions import Condition, View
 from scoring.conditions import when as condition_on_event
 from state.book import Armed, Book, Note
 from state.customer import Customer
 from state.fact import Fact
+from state.profile import Profile
 
 if TYPE_CHECKING:
     from scoring.world import World
@@ -25,8 +27,8 @@ if TYPE_CHECKING:
 ANY: Final = "*"
 
 NOTES_KEPT: Final = 64
-"""So many notes may a book hold before those go whose campaigns have; one that is only paused for a
-while finds its own again."""
+"""At so many notes in a book, and at each multiple, those go whose campaigns have; one that is only
+paused for a while finds its own again."""
 
 
 class Trigger(Struct, frozen=True):
@@ -55,7 +57,9 @@ Spoken = tuple[Campaign, Trigger]
 class Seen:
     """A fact as watches are shown it, with what they work out for each other."""
 
-    __slots__ = ("_counts", "_view", "customer", "event_id", "fact", "ingested_ms", "world")
+    __slots__ = (
+        "_before", "_counts", "_views", "customer", "event_id", "fact", "ingested_ms", "world",
+    )  # fmt: skip
 
     def __init__(
         self, fact: Fact, event_id: str, ingested_ms: int, customer: Customer, world: World
@@ -66,7 +70,8 @@ class Seen:
         self.customer = customer
         self.world = world
         self._counts: dict[object, int] = {}
-        self._view: View | None = None
+        self._views: dict[int, View] = {}
+        self._before: View | None = None
 
     def trigger(self, **about: Any) -> Trigger:
         """A trigger about this fact."""
@@ -113,13 +118,22 @@ class Seen:
             self._counts[wanted] = count
         return count
 
-    @property
-    def view(self) -> View:
-        """The customer's profile now."""
-        view = self._view
+    def view_at(self, now_ms: int) -> View:
+        """The customer's profile as it is at a moment if nothing more happens."""
+        view = self._views.get(now_ms)
         if view is None:
-            customer = self.customer
-            view = self._view = View(customer.profile(), customer.book.newest_ms)
+            view = self._views[now_ms] = View(self.customer.profile(), now_ms)
+        return view
+
+    def before(self) -> View:
+        """The customer's profile as it would be now without this fact, just before it."""
+        view = self._before
+        if view is None:
+            fact, customer = self.fact, self.customer
+            rest = [each for each in customer.tail if each is not fact]
+            newest_ms = customer.book.newest_ms
+            then_ms = newest_ms - 1 if fact.ts == newest_ms else newest_ms
+            view = self._before = View(Profile(customer.base, rest), then_ms)
         return view
 
 
@@ -127,8 +141,8 @@ class Watch:
     """Something to watch for, and the campaigns in force that wait for it.
 
     A kind is a subclass. It names the actions it wants (``actions``, None for any), perhaps a field
-    of a fact without which it has no use for it (``needs``) and the actions that end its waits
-    (``ended_by``), and answers a fact, or the end of a
+    of a fact without which it has no use for it (``needs``) or the ``fence`` that the customer must
+    be in, and the actions that end its waits (``ended_by``). It answers a fact, or the end of a
     wait, with the campaigns that want to speak. What it must remember of a customer it keeps in the
     book under ``key``: a wait in ``armed``, anything else in ``notes``.
     """
@@ -136,7 +150,7 @@ class Watch:
     FILTERED: ClassVar[bool] = True
     """Whether a fact that the campaigns' ``when`` does not hold for is kept away."""
 
-    __slots__ = ("actions", "ended_by", "key", "needs", "specs", "when")
+    __slots__ = ("actions", "ended_by", "fence", "key", "needs", "specs", "when")
 
     def __init__(self, key: str, specs: tuple[Campaign, ...]) -> None:
         self.key: Final = key
@@ -145,6 +159,7 @@ class Watch:
         self.actions: frozenset[str] | None = None
         self.needs: str | None = None
         self.ended_by: frozenset[str] | None = frozenset()
+        self.fence: Fence | None = None
 
     @classmethod
     def pattern(cls, trigger: Any) -> tuple[object, ...]:
@@ -194,9 +209,10 @@ class Watch:
         notes = seen.customer.book.notes
         found = notes.get(self.key)
         if found is None:
-            if len(notes) >= NOTES_KEPT:
+            if notes and len(notes) % NOTES_KEPT == 0:
                 watches = seen.world.index.watches
-                for key in [key for key in notes if key not in watches]:
+                # Keys of watches have a colon; what is without is a kind's own.
+                for key in [key for key in notes if ":" in key and key not in watches]:
                     del notes[key]
             found = notes[self.key] = Note()
         return found

@@ -10,9 +10,11 @@ from schemas.event import Location
 from schemas.triggers import FenceTrigger
 from scoring.campaigns.base import Seen, Spoken, Watch, resting
 from scoring.campaigns.grid import PlaceGrid, distance_m
+from scoring.campaigns.near import Fence
 from state.book import Armed
 from state.customer import Customer
 from state.fact import Fact
+from state.tagging.location import Location as Known
 
 if TYPE_CHECKING:
     from scoring.world import World
@@ -27,9 +29,10 @@ CENTRE: Final = "centre"
 class FenceWatch(Watch):
     """Fires when a fix lies inside that did not before, or the stay has become long enough.
 
-    The note's ``text`` is the place they are at, ``since_ms`` when the stay began, ``last_ms`` the
-    newest fix, and ``seen`` how long they had stayed by then. Who is at one shop stays at it while
-    within its radius, though another be nearer. A fix less exact than the radius says nothing.
+    There is a note of who is inside: ``text`` is the place, ``since_ms`` when the stay began,
+    ``last_ms`` the newest fix, and ``seen`` how long they had stayed by then. Who is at one shop
+    stays at it while within its radius, though another be nearer. A fix less exact than the radius
+    says nothing, nor does one that is older than another.
     """
 
     FILTERED = False
@@ -38,9 +41,9 @@ class FenceWatch(Watch):
 
     def __init__(self, key: str, specs: tuple[Campaign, ...]) -> None:
         super().__init__(key, specs)
-        self.needs = "location"
         trigger = specs[0].trigger
         assert isinstance(trigger, FenceTrigger)
+        self.fence = Fence(trigger.centre, trigger.chain, trigger.radius_m)
         self._radius_m: Final = trigger.radius_m
         self._chain: Final = trigger.chain
         self._centre: Final = PlaceGrid()
@@ -57,22 +60,23 @@ class FenceWatch(Watch):
         fact, book = seen.fact, seen.customer.book
         fix = fact.location
         assert fix is not None
-        note = book.notes.get(self.key)
         if fix.accuracy_m is not None and fix.accuracy_m > self._radius_m:
             return ()
-        if note is not None and fact.ts < note.last_ms:
+        if fact.ts < book.newest_ms and fact.ts < seen.customer.profile().tag(Known).at_ms:
             return ()
+        note = book.notes.get(self.key)
         place = self._place(fix, None if note is None else note.text, seen.world)
+        if place is None:
+            book.notes.pop(self.key, None)
+            return ()
         if note is None:
-            if place is None:
-                return ()
             note = self.note(seen)
-        entered = place is not None and place != note.text
-        if entered or place is None or fact.ts - note.last_ms > GAP_MS:
+        entered = place != note.text
+        if entered or fact.ts - note.last_ms > GAP_MS:
             note.text, note.since_ms, note.seen = place, fact.ts, 0
         note.last_ms = fact.ts
         before_ms, note.seen = note.seen, fact.ts - note.since_ms
-        if place is None or not self.fits(fact):
+        if not self.fits(fact):
             return ()
         trigger = seen.trigger(place=place)
         return [

@@ -50,11 +50,17 @@ class PlaceGrid:
 
     def nearest(self, lat: float, lon: float, radius_m: float) -> Place | None:
         """The nearest place within the radius, of equally near ones the first by name."""
+        places = self.within(lat, lon, radius_m)
+        if len(places) < 2:
+            return places[0] if places else None
+        return min(places, key=lambda place: (distance_m(lat, lon, place[1], place[2]), place[0]))
+
+    def within(self, lat: float, lon: float, radius_m: float) -> list[Place]:
+        """The places within the radius, in no order that means anything."""
         cells = self._cells
         if not cells:
-            return None
-        best: tuple[float, str] | None = None
-        found: Place | None = None
+            return []
+        found: list[Place] = []
         reach_deg = radius_m / _DEGREE_M
         columns = _columns_within(lat, lon, reach_deg)
         for row in range(_row(max(-90.0, lat - reach_deg)), _row(min(90.0, lat + reach_deg)) + 1):
@@ -64,9 +70,8 @@ class PlaceGrid:
                 if here is None:
                     continue
                 for place in here.values():
-                    metres = distance_m(lat, lon, place[1], place[2])
-                    if metres <= radius_m and (best is None or (metres, place[0]) < best):
-                        best, found = (metres, place[0]), place
+                    if distance_m(lat, lon, place[1], place[2]) <= radius_m:
+                        found.append(place)
         return found
 
 

@@ -9,16 +9,21 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import msgspec
 from xxhash import xxh3_64_hexdigest
 
 from schemas.control import Campaign
 from scoring.campaigns.base import Watch, among
+from scoring.campaigns.near import Near
 from scoring.conditions.check import Atom, Single
 from scoring.conditions.syntax import And, Tree
+from state.book import Book
 from state.fact import Fact
+
+if TYPE_CHECKING:
+    from scoring.world import World
 
 _MEMO_LIMIT: Final = 1_024
 
@@ -29,16 +34,24 @@ _Value = Callable[[Fact], Any]
 class _Filed(NamedTuple):
     """The watches of one action.
 
-    ``always`` are for every such fact, ``asking`` for those that their ``when`` holds for,
-    ``having`` by a field that the fact must have, ``by_value`` by a value of a field. ``ended`` are
-    those whose waits a fact of this action may end, by key.
+    ``always`` are for every such fact, ``near`` for those with a place, ``asking`` for those that
+    their ``when`` holds for, ``having`` by a field that the fact must have, ``by_value`` by a value
+    of a field. ``ended`` are those whose waits a fact of this action may end, by key.
     """
 
     always: tuple[Watch, ...]
+    near: Near | None
     asking: tuple[Watch, ...]
     having: tuple[tuple[str, tuple[Watch, ...]], ...]
     by_value: tuple[tuple[_Value, dict[Any, tuple[Watch, ...]]], ...]
     ended: dict[str, Watch]
+
+
+class OfKind(NamedTuple):
+    """The watches of one kind, and a text that names this set of them."""
+
+    watches: tuple[Watch, ...]
+    signature: str
 
 
 class Index:
@@ -58,15 +71,27 @@ class Index:
         }
         """Watches by the ids of their campaigns."""
         self._filed: Final[dict[str, _Filed]] = {}
+        self._of_kind: Final[dict[type[Watch], OfKind]] = {}
+
+    def of_kind(self, kind: type[Watch]) -> OfKind:
+        """The watches of one kind."""
+        found = self._of_kind.get(kind)
+        if found is None:
+            watches = tuple(watch for watch in self.watches.values() if type(watch) is kind)
+            keys = sorted(watch.key for watch in watches)
+            found = self._of_kind[kind] = OfKind(watches, xxh3_64_hexdigest(_encode(keys)))
+        return found
 
     def ended_by(self, action: str) -> dict[str, Watch]:
         """The watches, by key, whose waits a fact of this action may end."""
         return (self._filed.get(action) or self._file(action)).ended
 
-    def wanting(self, fact: Fact) -> Sequence[Watch]:
-        """The watches to show a fact to."""
+    def wanting(self, fact: Fact, book: Book, world: World) -> Sequence[Watch]:
+        """The watches to show a fact of the customer with this book to."""
         filed = self._filed.get(fact.action) or self._file(fact.action)
-        always, asking, having, by_value, _ = filed
+        always, near, asking, having, by_value, _ = filed
+        if near is not None and fact.location is not None:
+            always = (*always, *near.wanting(fact.location, book, world))
         if not asking and not having and not by_value:
             return always
         narrowed = list(asking)
@@ -100,6 +125,7 @@ class Index:
     def _sorted_out(self, action: str) -> _Filed:
         always: list[Watch] = []
         asking: list[Watch] = []
+        fences: list[Watch] = []
         having: defaultdict[str, list[Watch]] = defaultdict(list)
         by_value: dict[str, tuple[_Value, defaultdict[Any, list[Watch]]]] = {}
         for watch in self.watches.values():
@@ -112,6 +138,8 @@ class Index:
                 )
                 for value in asked.equals or ():
                     values[value].append(watch)
+            elif watch.fence is not None:
+                fences.append(watch)
             elif watch.needs is not None:
                 having[watch.needs].append(watch)
             elif watch.FILTERED and watch.when is not None:
@@ -120,6 +148,7 @@ class Index:
                 always.append(watch)
         return _Filed(
             tuple(always),
+            Near(fences) if fences else None,
             tuple(asking),
             tuple((field, tuple(watches)) for field, watches in having.items()),
             tuple(

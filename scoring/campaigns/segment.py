@@ -12,28 +12,32 @@ from schemas.triggers import SegmentTrigger
 from scoring.campaigns.base import Seen, Spoken, Watch, trigger_of
 from scoring.conditions import View, audience
 from scoring.conditions.compiled import Condition
-from scoring.conditions.turning import turns_ms
-from state.book import Armed
+from scoring.conditions.turning import ViewAt, turns_ms
+from state.book import Armed, Book, Note
 from state.customer import Customer
 from state.fact import Fact
-from state.profile import Profile
 
 if TYPE_CHECKING:
     from scoring.world import World
 
 
+MEMBERSHIPS: Final = "segments"
+"""The key of the note."""
+
+
 class SegmentWatch(Watch):
     """Fires when the segment's condition turns.
 
-    The note's ``count`` is 1 for a customer inside. Looked at are the facts that the dimensions of
-    the condition listen to, and the moments at which time alone may turn it, for which a wait is
-    armed. Who is inside already when first looked at was so before: that is no entry. What turns
-    by an outcome, such as a click, is seen at the next event.
+    One note serves all segments: its ``texts`` are the keys of those that the customer is in, and
+    ``text`` says which segments there were when it was last made whole. Looked at are the facts
+    that the dimensions of the condition listen to, and the moments at which time alone may turn it,
+    for which a wait is armed. Who is inside already when first looked at was so before: that is no
+    entry. What turns by an outcome, such as a click, is seen at the next event.
     """
 
     FILTERED = False
 
-    __slots__ = ("_segment",)
+    __slots__ = ("_segment", "holds")
 
     def __init__(self, key: str, specs: tuple[Campaign, ...]) -> None:
         super().__init__(key, specs)
@@ -42,6 +46,7 @@ class SegmentWatch(Watch):
         segment = audience(trigger.segment)
         assert segment is not None, "a segment's condition is not empty: `fault` refuses it"
         self._segment: Final[Condition[View]] = segment
+        self.holds: Final = segment.holds
         kinds = {tag for name in segment.names() if (tag := name.tag) is not None}
         if not any(kind.LISTENS is None or kind.OUTCOMES for kind in kinds):
             self.actions = frozenset().union(*(kind.LISTENS or () for kind in kinds))
@@ -56,34 +61,26 @@ class SegmentWatch(Watch):
 
     def on_fact(self, seen: Seen) -> Iterable[Spoken]:
         """Who waited for this turn, if it is one."""
-        fact, customer = seen.fact, seen.customer
-        book, view = customer.book, seen.view
-        inside = self._segment.holds(view)
-        note = book.notes.get(self.key)
-        if note is None:
-            note = self.note(seen)
-            note.count = self._was_inside(fact, customer)
-        self._look_again(customer, book.newest_ms, seen)
-        if inside == bool(note.count):
-            return ()
-        note.count = int(inside)
-        if not self.fits(fact):
+        now_ms = seen.customer.book.newest_ms
+        note = _memberships(seen)
+        inside = self.holds(seen.view_at(now_ms))
+        self._look_again(seen.customer.book, now_ms, seen.view_at, seen)
+        if not self._turns(note, inside) or not self.fits(seen.fact):
             return ()
         trigger = seen.trigger()
         return [(spec, trigger) for spec in self.specs if _entry(spec) == inside]
 
     def on_due(self, armed: Armed, customer: Customer, world: World) -> Iterable[Spoken]:
         """Who waited for this turn, if time has brought one; look again when it may next."""
-        note = customer.book.notes.get(self.key)
+        book = customer.book
+        note = book.notes.get(MEMBERSHIPS)
         if note is None:
             return ()
-        now_ms = max(armed.due_ms, customer.book.newest_ms)
-        inside = self._segment.holds(View(customer.profile(), now_ms))
-        self._look_again(customer, now_ms, armed)
-        if inside == bool(note.count):
-            return ()
-        note.count = int(inside)
-        if self.when is not None:
+        profile = customer.profile()
+        now_ms = max(armed.due_ms, book.newest_ms)
+        inside = self.holds(View(profile, now_ms))
+        self._look_again(book, now_ms, lambda moment_ms: View(profile, moment_ms), armed)
+        if not self._turns(note, inside) or self.when is not None:
             return ()
         trigger = trigger_of(armed, armed.due_ms)
         return [(spec, trigger) for spec in self.specs if _entry(spec) == inside]
@@ -99,14 +96,24 @@ class SegmentWatch(Watch):
     ) -> Armed | None:
         """Nothing is left of an entry of who has left, nor of an exit of who has come back."""
         view = View(customer.profile(), max(now_ms, customer.book.newest_ms))
-        return pending if self._segment.holds(view) == _entry(spec) else None
+        return pending if self.holds(view) == _entry(spec) else None
 
-    def _look_again(self, customer: Customer, now_ms: int, about: Seen | Armed) -> None:
+    def _turns(self, note: Note, inside: bool) -> bool:
+        """Note on which side they are now; whether that is another than before."""
+        if inside == (self.key in note.texts):
+            return False
+        if inside:
+            note.texts.append(self.key)
+        else:
+            note.texts.remove(self.key)
+        return True
+
+    def _look_again(self, book: Book, now_ms: int, view_at: ViewAt, about: Seen | Armed) -> None:
         """Arm a wait for the first moment at which time may turn the segment."""
-        armed = customer.book.armed
+        armed = book.armed
         planned = armed.get(self.key)
         planned_ms = None if planned is None or planned.due_ms <= now_ms else planned.due_ms
-        turn_ms = turns_ms(self._segment, customer.profile(), now_ms, planned_ms)
+        turn_ms = turns_ms(self._segment, view_at, now_ms, planned_ms)
         if turn_ms is None:
             armed.pop(self.key, None)
         elif isinstance(about, Seen):
@@ -114,12 +121,24 @@ class SegmentWatch(Watch):
         else:
             armed[self.key] = replace(about, due_ms=turn_ms)
 
-    def _was_inside(self, fact: Fact, customer: Customer) -> int:
-        """Whether they were inside just before this fact, of which nobody has noted anything."""
-        if customer.book.revision == 1:
-            return 0
-        before = Profile(customer.base, [each for each in customer.tail if each is not fact])
-        return int(self._segment.holds(View(before, fact.ts - 1)))
+
+def _memberships(seen: Seen) -> Note:
+    """The note of all segments; what is new in it is as it was just before the fact."""
+    notes, segments = seen.customer.book.notes, seen.world.index.of_kind(SegmentWatch)
+    note = notes.get(MEMBERSHIPS)
+    if note is None:
+        note = notes[MEMBERSHIPS] = Note()
+    if note.text != segments.signature:
+        known = set(note.texts)
+        fresh = seen.customer.book.revision == 1
+        note.text = segments.signature
+        note.texts = [
+            watch.key
+            for watch in segments.watches
+            if watch.key in known
+            or (not fresh and isinstance(watch, SegmentWatch) and watch.holds(seen.before()))
+        ]
+    return note
 
 
 def _entry(spec: Campaign) -> bool:

@@ -17,7 +17,6 @@ from scoring.conditions.check import Atom, Pair, Single
 from scoring.conditions.compiled import Condition
 from scoring.conditions.names import Name, View
 from scoring.conditions.syntax import And, Not, Or, Tree
-from state.profile import Profile
 from state.tagging.base import DAY_MS, HOUR_MS
 from state.tagging.brands import Brands
 from state.tagging.carts import PATIENCE_MS, Carts
@@ -47,22 +46,24 @@ _WINDOWS: Final = {
 }
 _CART_MS: Final = tuple(after_ms + PATIENCE_MS for after_ms in (0, DAY_MS, 7 * DAY_MS))
 
-_Part = Callable[[Profile, View, int, int | None], int | None]
-"""When one part turns: of the profile, a view of it now, now, and a moment that bounds it."""
+ViewAt = Callable[[int], View]
+
+_Part = Callable[[ViewAt, int, int | None], int | None]
+"""When one part turns after a moment, before another; None for not at all."""
 
 
 def turns_ms(
-    condition: Condition[View], profile: Profile, now_ms: int, planned_ms: int | None = None
+    condition: Condition[View], view_at: ViewAt, now_ms: int, planned_ms: int | None = None
 ) -> int | None:
     """The first moment after ``now_ms`` at which a part of the condition turns; None for never.
 
-    With ``planned_ms``, a moment at which somebody looks again in any case, what turns after it is
-    not searched for: then that moment is returned.
+    ``view_at`` gives the profile as it will be at a moment if nothing happens. With ``planned_ms``,
+    a moment at which somebody looks again in any case, what turns after it is not searched for:
+    then that moment is returned.
     """
     first = planned_ms
-    now = View(profile, now_ms)
     for part in _moving(condition):
-        turn = part(profile, now, now_ms, first)
+        turn = part(view_at, now_ms, first)
         if turn is not None and (first is None or turn < first):
             first = turn
     return first
@@ -112,8 +113,8 @@ def _line(atom: Single[View], slope: int) -> _Part:
     unit_ms = slope * _UNIT_MS[atom.name.unit]
     constants = [float(constant) for constant in atom.constants]
 
-    def part(profile: Profile, now: View, now_ms: int, before_ms: int | None) -> int | None:
-        value = get(now)
+    def part(view_at: ViewAt, now_ms: int, before_ms: int | None) -> int | None:
+        value = get(view_at(now_ms))
         if value is None:
             return None
         holds_now, first = holds(value), None
@@ -122,7 +123,7 @@ def _line(atom: Single[View], slope: int) -> _Part:
             for moment_ms in range(max(near_ms - 1, now_ms + 1), near_ms + 3):
                 if before_ms is not None and moment_ms >= before_ms:
                     break
-                if holds(get(View(profile, moment_ms))) != holds_now:
+                if holds(get(view_at(moment_ms))) != holds_now:
                     first = moment_ms if first is None else min(first, moment_ms)
                     break
         return first
@@ -144,16 +145,16 @@ def _search(atom: Atom[View], rungs: tuple[int, ...]) -> _Part:
         def holds(view: View) -> bool:
             return compare(left.get(view), right.get(view))
 
-    def part(profile: Profile, now: View, now_ms: int, before_ms: int | None) -> int | None:
-        holds_now, start_ms = holds(now), now_ms
+    def part(view_at: ViewAt, now_ms: int, before_ms: int | None) -> int | None:
+        holds_now, start_ms = holds(view_at(now_ms)), now_ms
         for rung in rungs:
             end_ms = now_ms + rung
             if before_ms is not None:
                 end_ms = min(end_ms, before_ms)
-            if holds(View(profile, end_ms)) != holds_now:
+            if holds(view_at(end_ms)) != holds_now:
                 while end_ms - start_ms > 1:
                     middle = (start_ms + end_ms) // 2
-                    if holds(View(profile, middle)) == holds_now:
+                    if holds(view_at(middle)) == holds_now:
                         start_ms = middle
                     else:
                         end_ms = middle

@@ -12,10 +12,12 @@ import pytest
 from schemas import topics, triggers
 from schemas.control import Campaign, CatalogueItem, Forecast, ItemList, Shop, control_key
 from schemas.errors import RefusedControl
+from schemas.event import Location
 from schemas.triggers import Point, Span
 from schemas.wire import encode
 from scoring.campaigns.grid import PlaceGrid, distance_m
 from scoring.world import World
+from state.book import Book
 from state.fact import Fact
 from tests.builders import DAY, HOUR, MINUTE, on_cart
 from tests.harness import NOON_MS, Harness, consenting, control, event
@@ -213,10 +215,14 @@ def test_a_fact_is_shown_to_the_few_watches_that_want_it() -> None:
         campaign(triggers.FenceTrigger(centre=Point(n / 10, 0.0)), id=f"f{n}") for n in range(100)
     ]
     other = campaign(triggers.EventTrigger(("purchase",)))
-    index = Harness([*campaigns, *fences, other]).decider.world.index
-    found = index.wanting(Fact(NOON_MS, 1, 1, "view", category="k7"))
+    world = Harness([*campaigns, *fences, other]).decider.world
+    index, book = world.index, Book()
+    found = index.wanting(Fact(NOON_MS, 1, 1, "view", category="k7"), book, world)
     assert [spec.id for watch in found for spec in watch.specs] == ["c7"]
-    assert list(index.wanting(Fact(NOON_MS, 1, 1, "search"))) == []
+    assert list(index.wanting(Fact(NOON_MS, 1, 1, "search"), book, world)) == []
+    there = Fact(NOON_MS, 1, 1, "search", location=Location(5.001, 0.0))
+    found = index.wanting(there, book, world)
+    assert [spec.id for watch in found for spec in watch.specs] == ["f50"]
     assert len(index.listening("view")) == 600
 
 
