@@ -155,7 +155,9 @@ class Watch:
     def __init__(self, key: str, specs: tuple[Campaign, ...]) -> None:
         self.key: Final = key
         self.specs: Final = specs
-        self.when: Final[Condition[Fact] | None] = condition_on_event(specs[0].when)
+        self.when: Final[Condition[Fact] | None] = (
+            condition_on_event(specs[0].when) if specs else None
+        )
         self.actions: frozenset[str] | None = None
         self.needs: str | None = None
         self.ended_by: frozenset[str] | None = frozenset()
@@ -165,6 +167,10 @@ class Watch:
     def pattern(cls, trigger: Any) -> tuple[object, ...]:
         """What triggers must have in common for their campaigns to share a watch."""
         raise NotImplementedError
+
+    def companions(self) -> Iterable[Watch]:
+        """Watches without campaigns whose notes this one reads; they may be others' as well."""
+        return ()
 
     def on_fact(self, seen: Seen) -> Iterable[Spoken]:
         """Look at a fact that the customer already holds; who wants to speak now."""

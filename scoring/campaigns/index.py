@@ -62,10 +62,10 @@ class Index:
         shared: defaultdict[str, list[Campaign]] = defaultdict(list)
         for spec in sorted(specs, key=_id):
             shared[watch_key(kinds, spec)].append(spec)
-        self.watches: Final = {
-            key: kinds[type(group[0].trigger)](key, tuple(group)) for key, group in shared.items()
-        }
-        """Watches by their key in a customer's book."""
+        made = [kinds[type(group[0].trigger)](key, tuple(group)) for key, group in shared.items()]
+        companions = [companion for watch in made for companion in watch.companions()]
+        self.watches: Final = {watch.key: watch for watch in (*companions, *made)}
+        """Watches by their key in a customer's book; companions look at a fact first."""
         self.watch_of: Final = {
             spec.id: watch for watch in self.watches.values() for spec in watch.specs
         }
