@@ -2,8 +2,9 @@
 
 The core by itself, without Kafka or Flink, takes the benchmark's events with ten campaigns in force
 and with a thousand, in turn, and the last line is JSON: CPU per event of each, and their ratio. The
-thousand are of every kind, and differ as a shop's do: by category, brand, shop, threshold, patience
-and segment. The ten are the first ten of them. A quarter of the events say where the customer is.
+ten are one of each of ten kinds and speak of everything the shop has. The thousand are those ten,
+and others that differ as a shop's do: by category, brand, shop, threshold, patience and segment. A
+quarter of the events say where the customer is.
 """
 
 from __future__ import annotations
@@ -42,12 +43,16 @@ Made = tuple[triggers.Trigger, str]
 
 
 def population(count: int) -> list[ControlRecord]:
-    """Campaigns of every kind in turn, and the shops and lists that they speak of."""
+    """Campaigns of every kind in turn, and the shops and lists that they speak of.
+
+    The first of each kind has no condition on the event, and so speaks as often as all others.
+    """
     makers = _MAKERS
     campaigns: list[ControlRecord] = []
     for number in range(count):
         variant, place = divmod(number, len(makers))
-        trigger, when = makers[place](variant)
+        trigger, narrow = makers[place](variant)
+        when = narrow if variant else ""
         campaigns.append(
             Campaign(
                 id=f"many-{number:04d}",

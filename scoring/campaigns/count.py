@@ -22,7 +22,7 @@ class CountWatch(Watch):
     the first campaign asked is taken from the profile.
     """
 
-    __slots__ = ("_kept", "_thresholds", "_windows")
+    __slots__ = ("_kept", "_leasts", "_thresholds", "_windows")
 
     def __init__(self, key: str, specs: tuple[Campaign, ...]) -> None:
         super().__init__(key, specs)
@@ -38,6 +38,7 @@ class CountWatch(Watch):
                 self._windows.append((trigger.at_least, trigger.within_ms, spec))
         self._windows.sort(key=lambda each: each[0])
         self._thresholds.sort(key=lambda each: each[0])
+        self._leasts: Final = [at_least for at_least, _ in self._thresholds]
         self._kept: Final = self._windows[-1][0] if self._windows else 0
 
     @classmethod
@@ -57,10 +58,12 @@ class CountWatch(Watch):
         else:
             note.count += 1
         before, note.seen = note.seen, note.count
-        thresholds = self._thresholds
-        first = bisect_right(thresholds, before, key=_least)
-        last = bisect_right(thresholds, note.count, key=_least)
-        return [(spec, seen.trigger()) for _, spec in thresholds[first:last]]
+        leasts = self._leasts
+        first = bisect_right(leasts, before)
+        if first == len(leasts) or note.count < leasts[first]:
+            return ()
+        last = bisect_right(leasts, note.count)
+        return [(spec, seen.trigger()) for _, spec in self._thresholds[first:last]]
 
     def on_late_fact(self, seen: Seen) -> None:
         """Count it; who has enough by it may say so at the next event."""
@@ -100,7 +103,3 @@ class CountWatch(Watch):
             if among(action, self.actions)
         )
         return known if seen.fact.action in ACTIONS else known + 1
-
-
-def _least(threshold: tuple[int, Campaign]) -> int:
-    return threshold[0]

@@ -104,7 +104,7 @@ class Index:
                 narrowed += watches
         if not narrowed:
             return always
-        return [*always, *[watch for watch in narrowed if not watch.FILTERED or watch.fits(fact)]]
+        return [*always, *[watch for watch in narrowed if _fits(watch, fact)]]
 
     def listening(self, action: str) -> list[Campaign]:
         """The campaigns that look at facts of an action, by id; some only at certain ones."""
@@ -131,7 +131,7 @@ class Index:
         for watch in self.watches.values():
             if not among(action, watch.actions):
                 continue
-            asked = _one_of(watch) if watch.FILTERED else None
+            asked = _equality(watch.when.tree) if watch.FILTERED and watch.when else None
             if asked is not None:
                 _, values = by_value.setdefault(
                     asked.name.name, (asked.name.get, defaultdict(list))
@@ -167,17 +167,14 @@ def watch_key(kinds: dict[type, type[Watch]], spec: Campaign) -> str:
     return f"{kind}:{xxh3_64_hexdigest(_encode((pattern, spec.when)))}"
 
 
-def _one_of(watch: Watch) -> Single[Fact] | None:
-    """The part of ``when`` that asks for one of some values, without which it cannot hold.
-
-    A watch that needs another field as well is found by that value and looks for the field itself.
-    """
-    if watch.when is None or watch.needs is not None:
-        return None
-    return _equality(watch.when.tree)
+def _fits(watch: Watch, fact: Fact) -> bool:
+    if watch.needs is not None and getattr(fact, watch.needs) is None:
+        return False
+    return not watch.FILTERED or watch.fits(fact)
 
 
 def _equality(tree: Tree[Atom[Fact]]) -> Single[Fact] | None:
+    """The part of a ``when`` that asks for one of some values, without which it cannot hold."""
     match tree:
         case Single() if tree.equals is not None and tree.name.name != "action":
             return tree

@@ -11,8 +11,7 @@ from schemas.control import Campaign
 from schemas.triggers import SegmentTrigger
 from scoring.campaigns.base import Seen, Spoken, Watch, trigger_of
 from scoring.conditions import View, audience
-from scoring.conditions.compiled import Condition
-from scoring.conditions.turning import ViewAt, turns_ms
+from scoring.conditions.turning import ViewAt, turning, turns_ms
 from state.book import Armed, Book, Note
 from state.customer import Customer
 from state.fact import Fact
@@ -37,7 +36,7 @@ class SegmentWatch(Watch):
 
     FILTERED = False
 
-    __slots__ = ("_segment", "holds")
+    __slots__ = ("_turning", "holds")
 
     def __init__(self, key: str, specs: tuple[Campaign, ...]) -> None:
         super().__init__(key, specs)
@@ -45,7 +44,7 @@ class SegmentWatch(Watch):
         assert isinstance(trigger, SegmentTrigger)
         segment = audience(trigger.segment)
         assert segment is not None, "a segment's condition is not empty: `fault` refuses it"
-        self._segment: Final[Condition[View]] = segment
+        self._turning: Final = turning(segment)
         self.holds: Final = segment.holds
         kinds = {tag for name in segment.names() if (tag := name.tag) is not None}
         if not any(kind.LISTENS is None or kind.OUTCOMES for kind in kinds):
@@ -110,10 +109,12 @@ class SegmentWatch(Watch):
 
     def _look_again(self, book: Book, now_ms: int, view_at: ViewAt, about: Seen | Armed) -> None:
         """Arm a wait for the first moment at which time may turn the segment."""
+        if not self._turning:
+            return
         armed = book.armed
         planned = armed.get(self.key)
         planned_ms = None if planned is None or planned.due_ms <= now_ms else planned.due_ms
-        turn_ms = turns_ms(self._segment, view_at, now_ms, planned_ms)
+        turn_ms = turns_ms(self._turning, view_at, now_ms, planned_ms)
         if turn_ms is None:
             armed.pop(self.key, None)
         elif isinstance(about, Seen):

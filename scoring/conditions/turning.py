@@ -9,7 +9,6 @@ changes in one direction as the window moves on, so that is a search by halves.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from functools import lru_cache
 from math import floor
 from typing import Final
 
@@ -51,26 +50,27 @@ ViewAt = Callable[[int], View]
 _Part = Callable[[ViewAt, int, int | None], int | None]
 """When one part turns after a moment, before another; None for not at all."""
 
+Turning = tuple[_Part, ...]
+
 
 def turns_ms(
-    condition: Condition[View], view_at: ViewAt, now_ms: int, planned_ms: int | None = None
+    parts: Turning, view_at: ViewAt, now_ms: int, planned_ms: int | None = None
 ) -> int | None:
-    """The first moment after ``now_ms`` at which a part of the condition turns; None for never.
+    """The first moment after ``now_ms`` at which one of the parts turns; None for never.
 
     ``view_at`` gives the profile as it will be at a moment if nothing happens. With ``planned_ms``,
     a moment at which somebody looks again in any case, what turns after it is not searched for:
     then that moment is returned.
     """
     first = planned_ms
-    for part in _moving(condition):
+    for part in parts:
         turn = part(view_at, now_ms, first)
         if turn is not None and (first is None or turn < first):
             first = turn
     return first
 
 
-@lru_cache(4_096)
-def _moving(condition: Condition[View]) -> tuple[_Part, ...]:
+def turning(condition: Condition[View]) -> Turning:
     """The parts of a condition that time can turn."""
     return tuple(part for atom in _atoms(condition.tree) if (part := _part(atom)) is not None)
 

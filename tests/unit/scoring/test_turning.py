@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from schemas.event import Traits
 from scoring.conditions import View, audience
 from scoring.conditions.names import of_profile
-from scoring.conditions.turning import ViewAt, turns_ms
+from scoring.conditions.turning import ViewAt, turning, turns_ms
 from state.fact import Fact
 from state.profile import Profile
 from tests.facts import DAY, HOUR, MINUTE, MONDAY, fact
@@ -49,14 +49,14 @@ def test_no_turn_is_overlooked(text: str, life: list[Fact]) -> None:
     profile = Profile(b"", life)
     start_ms = life[-1].ts if life else MONDAY
     now_ms, held = start_ms, condition.holds(View(profile, start_ms))
-    turn = turns_ms(condition, views(profile), now_ms)
+    turn = turns_ms(turning(condition), views(profile), now_ms)
     for later in LOOKS:
         moment_ms = start_ms + later
         while turn is not None and turn <= moment_ms:
             assert turn > now_ms
             now_ms = turn
             held = condition.holds(View(profile, now_ms))
-            turn = turns_ms(condition, views(profile), now_ms)
+            turn = turns_ms(turning(condition), views(profile), now_ms)
         assert condition.holds(View(profile, moment_ms)) == held, (later, turn)
 
 
@@ -85,7 +85,7 @@ def test_a_turn_is_found_to_the_millisecond(text: str, after_ms: int | None) -> 
     ]
     condition = audience(text)
     assert condition is not None
-    turn = turns_ms(condition, views(Profile(b"", told)), MONDAY)
+    turn = turns_ms(turning(condition), views(Profile(b"", told)), MONDAY)
     assert turn == (None if after_ms is None else MONDAY + after_ms)
 
 
@@ -93,8 +93,11 @@ def test_what_turns_after_a_planned_look_is_left_to_that_look() -> None:
     condition = audience("tempo_idle_s > 30m")
     assert condition is not None
     profile = Profile(b"", [fact("view", 0)])
-    assert turns_ms(condition, views(profile), MONDAY, MONDAY + MINUTE) == MONDAY + MINUTE
-    assert turns_ms(condition, views(profile), MONDAY, MONDAY + DAY) == MONDAY + 30 * MINUTE + 1
+    assert turns_ms(turning(condition), views(profile), MONDAY, MONDAY + MINUTE) == MONDAY + MINUTE
+    assert (
+        turns_ms(turning(condition), views(profile), MONDAY, MONDAY + DAY)
+        == MONDAY + 30 * MINUTE + 1
+    )
 
 
 @given(life=lives(max_size=20), later=st.sampled_from([HOUR, DAY, 9 * DAY, 100 * DAY]))
@@ -110,7 +113,7 @@ def test_a_dimension_that_time_moves_is_known_to_move(life: list[Fact], later: i
                 condition = audience(text)
                 assert condition is not None
                 if condition.holds(before):
-                    turn = turns_ms(condition, views(profile), now_ms)
+                    turn = turns_ms(turning(condition), views(profile), now_ms)
                     assert turn is not None, name.name
                     assert turn <= now_ms + later, name.name
 
