@@ -142,7 +142,8 @@ class Watch:
 
     A kind is a subclass. It names the actions it wants (``actions``, None for any), perhaps a field
     of a fact without which it has no use for it (``needs``) or the ``fence`` that the customer must
-    be in, and the actions that end its waits (``ended_by``). It answers a fact, or the end of a
+    be in, and the actions that end its waits (``ended_by``); what is ``led`` is shown no facts but
+    by a companion of its own. It answers a fact, or the end of a
     wait, with the campaigns that want to speak. What it must remember of a customer it keeps in the
     book under ``key``: a wait in ``armed``, anything else in ``notes``.
     """
@@ -150,7 +151,7 @@ class Watch:
     FILTERED: ClassVar[bool] = True
     """Whether a fact that the campaigns' ``when`` does not hold for is kept away."""
 
-    __slots__ = ("actions", "ended_by", "fence", "key", "needs", "specs", "when")
+    __slots__ = ("actions", "ended_by", "fence", "key", "led", "needs", "specs", "when")
 
     def __init__(self, key: str, specs: tuple[Campaign, ...]) -> None:
         self.key: Final = key
@@ -162,6 +163,7 @@ class Watch:
         self.needs: str | None = None
         self.ended_by: frozenset[str] | None = frozenset()
         self.fence: Fence | None = None
+        self.led = False
 
     @classmethod
     def pattern(cls, trigger: Any) -> tuple[object, ...]:

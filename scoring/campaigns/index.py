@@ -129,7 +129,7 @@ class Index:
         having: defaultdict[str, list[Watch]] = defaultdict(list)
         by_value: dict[str, tuple[_Value, defaultdict[Any, list[Watch]]]] = {}
         for watch in self.watches.values():
-            if not among(action, watch.actions):
+            if watch.led or not among(action, watch.actions):
                 continue
             asked = _equality(watch.when.tree) if watch.FILTERED and watch.when else None
             if asked is not None:

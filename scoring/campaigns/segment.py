@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Final
 
@@ -11,7 +12,7 @@ from schemas.control import Campaign
 from schemas.triggers import SegmentTrigger
 from scoring.campaigns.base import Seen, Spoken, Watch, trigger_of
 from scoring.conditions import View, audience
-from scoring.conditions.turning import ViewAt, turning, turns_ms
+from scoring.conditions.turning import ViewAt, least, turning, turns_ms
 from state.book import Armed, Book, Note
 from state.customer import Customer
 from state.fact import Fact
@@ -36,7 +37,7 @@ class SegmentWatch(Watch):
 
     FILTERED = False
 
-    __slots__ = ("_turning", "holds")
+    __slots__ = ("_turning", "holds", "least", "name")
 
     def __init__(self, key: str, specs: tuple[Campaign, ...]) -> None:
         super().__init__(key, specs)
@@ -49,6 +50,10 @@ class SegmentWatch(Watch):
         kinds = {tag for name in segment.names() if (tag := name.tag) is not None}
         if not any(kind.LISTENS is None or kind.OUTCOMES for kind in kinds):
             self.actions = frozenset().union(*(kind.LISTENS or () for kind in kinds))
+        asked = least(segment)
+        if asked is not None:
+            self.name, self.least = asked
+            self.led = True
         fields = {None if kind.OUTCOMES else kind.FIELD for kind in kinds}
         if len(fields) == 1:
             self.needs = fields.pop()
@@ -57,6 +62,10 @@ class SegmentWatch(Watch):
     def pattern(cls, trigger: SegmentTrigger) -> tuple[object, ...]:
         """The segment; entry and exit are two sides of it."""
         return (trigger.segment,)
+
+    def companions(self) -> Iterable[Watch]:
+        """What looks at all segments that ask the same dimension for at least so much."""
+        return (SegmentLadder(self),) if self.led else ()
 
     def on_fact(self, seen: Seen) -> Iterable[Spoken]:
         """Who waited for this turn, if it is one."""
@@ -121,6 +130,52 @@ class SegmentWatch(Watch):
             armed[self.key] = about.armed(turn_ms)
         else:
             armed[self.key] = replace(about, due_ms=turn_ms)
+
+
+class SegmentLadder(Watch):
+    """Shows a fact to those of its segments, one dimension's, that it can concern.
+
+    Who asks for more than the customer has, and did not have them, is not looked at: neither this
+    fact nor time can turn that.
+    """
+
+    FILTERED = False
+
+    __slots__ = ("_leasts", "_members", "_name")
+
+    def __init__(self, first: SegmentWatch) -> None:
+        super().__init__(f"ladder:{first.name.name}", ())
+        self.actions, self.needs = first.actions, first.needs
+        self._name: Final = first.name
+        self._members: list[SegmentWatch] = []
+        self._leasts: list[float] = []
+
+    def on_fact(self, seen: Seen) -> Iterable[Spoken]:
+        """Whoever of them wants to speak."""
+        if not self._members:
+            self._gather(seen.world)
+        value = self._name.get(seen.view_at(seen.customer.book.newest_ms))
+        reached = 0 if value is None else bisect_right(self._leasts, float(value))
+        looked_at = {watch.key: watch for watch in self._members[:reached]}
+        inside, watches = _memberships(seen).texts, seen.world.index.watches
+        for key in inside:
+            watch = watches[key]
+            if isinstance(watch, SegmentWatch) and watch.led and watch.name is self._name:
+                looked_at[key] = watch
+        spoken: list[Spoken] = []
+        for watch in looked_at.values():
+            spoken += watch.on_fact(seen)
+        return spoken
+
+    def _gather(self, world: World) -> None:
+        """The segments of this dimension, by what they ask for; an index never changes."""
+        of_name = [
+            watch
+            for watch in world.index.of_kind(SegmentWatch).watches
+            if isinstance(watch, SegmentWatch) and watch.led and watch.name is self._name
+        ]
+        self._members = sorted(of_name, key=lambda watch: (watch.least, watch.key))
+        self._leasts = [watch.least for watch in self._members]
 
 
 def _memberships(seen: Seen) -> Note:

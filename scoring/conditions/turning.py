@@ -9,7 +9,7 @@ changes in one direction as the window moves on, so that is a search by halves.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from math import floor
+from math import floor, inf
 from typing import Final
 
 from scoring.conditions.check import Atom, Pair, Single
@@ -73,6 +73,22 @@ def turns_ms(
 def turning(condition: Condition[View]) -> Turning:
     """The parts of a condition that time can turn."""
     return tuple(part for atom in _atoms(condition.tree) if (part := _part(atom)) is not None)
+
+
+def least(condition: Condition[View]) -> tuple[Name[View], float] | None:
+    """Of a condition that asks one dimension for at least so much: which, and how much.
+
+    Only of dimensions that time alone can lower but not raise; None for any other condition.
+    """
+    atom = condition.tree
+    if not isinstance(atom, Single) or atom.name.type != "number" or len(atom.constants) != 1:
+        return None
+    name = atom.name
+    if _slope(name) or (_rungs(name) and name.name.rpartition("_")[2] not in _WINDOWS):
+        return None
+    if name.tag is Carts or not atom.holds(inf) or atom.holds(-inf):
+        return None
+    return name, float(atom.constants[0])
 
 
 def _part(atom: Atom[View]) -> _Part | None:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from itertools import product
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
 
 from schemas import topics, triggers
 from schemas.control import Campaign
 from tests.builders import DAY, HOUR, MINUTE, on_cart
 from tests.harness import NOON_MS, Harness, consenting, control, event
 from tests.kinds import day, let_pass, night
+from tests.strategies import raw_events
 
 
 def campaign(trigger: triggers.Trigger, **fields: Any) -> Campaign:
@@ -192,3 +195,40 @@ def test_an_event_without_unless_keeps_its_reason(unless: tuple[str, ...]) -> No
     stream.send(consenting(), event(action="cart", ts=NOON_MS))
     stream.send(event(action="purchase", ts=NOON_MS + 1))
     assert set(stream.customer("ann").book.deferred) == {"kept"}
+
+
+_FALLING = ["view_count_1h", "rfm_monetary_30d"]
+
+
+@given(life=raw_events(max_size=30))
+@settings(max_examples=40, deadline=None)
+def test_segments_of_one_dimension_speak_as_each_would_alone(life: list[dict[str, Any]]) -> None:
+    segments = [
+        campaign(
+            triggers.SegmentTrigger(f"{name} {sign} {least}", on),
+            id=f"s{number}",
+            message="transactional",
+            channels=("push",),
+        )
+        for number, (name, sign, least, on) in enumerate(
+            product(
+                ["view_count_1h", "rfm_monetary_30d"], [">=", ">"], [1, 2, 5], ["enter", "exit"]
+            )
+        )
+    ]
+    told = [each | {"user_id": "ann", "event_id": f"e{n}"} for n, each in enumerate(life)]
+    end_ms = max((each["ts"] for each in told), default=NOON_MS) + 40 * DAY
+    together = Harness([day(), *segments])
+    together.send(*told)
+    together.tick(end_ms)
+    alone = []
+    for segment in segments:
+        stream = Harness([day(), segment])
+        stream.send(*told)
+        stream.tick(end_ms)
+        alone += stream.outputs[topics.DECISIONS]
+    assert _spoken(together.outputs[topics.DECISIONS]) == _spoken(alone)
+
+
+def _spoken(decisions: list[dict[str, Any]]) -> list[tuple[str, int]]:
+    return sorted((each["campaign_id"], each["decided_at_ms"]) for each in decisions)
