@@ -166,7 +166,8 @@ def test_a_refusal_is_told_with_its_meaning_whoever_the_customer_is() -> None:
         found = ahead(Harness(CONTROL), event(f"u{number}", "cart", NOON_MS))
         [refusal] = found.refusals
         assert (refusal.campaign_id, found.decisions) == ("on-cart", [])
-        assert any(line.startswith(f"stay silent on-cart {refusal.reason}: ") for line in told(found))
+        said = f"stay silent on-cart {refusal.reason}: "
+        assert any(line.startswith(said) for line in told(found))
         assert "a reason of another release" not in " ".join(told(found))
 
 
