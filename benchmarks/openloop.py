@@ -31,9 +31,9 @@ BURST_FACTOR: Final = 5
 BURST_EVERY_S: Final = 10
 """Bursts: one second in so many has `BURST_FACTOR` times the rate of the others."""
 
-_NAP_NS: Final = 100_000
-"""Less than this is not worth a sleep. What is left is never waited for awake: that would take a
-third of one of two cores from the contender, and how late a sleeper wakes is recorded as lag."""
+_IDLE_NS: Final = 100_000
+"""With so long to wait there is time to look after deliveries. The wait itself is slept, never
+spun: spinning took a third of a core from the contender, and a late waking is recorded as lag."""
 
 Shape = Literal["constant", "poisson", "bursts"]
 
@@ -102,6 +102,7 @@ def generate(
     """
     messages = workload.messages()
     offsets = schedule.offsets_ns().tolist()
+    # A linger of 1 ms is a producer's that minds latency; it counts, from the intended moment on.
     client = producer(settings, **{"linger.ms": 1, "acks": 1, "enable.idempotence": False})
     client.list_topics(topic, timeout=10)  # connected before the clock runs
     _prefer_this_process()
@@ -138,7 +139,7 @@ def _send(
     lags = []
     for (key, value), offset in zip(messages, offsets, strict=True):
         intended = start_ns + offset
-        if intended - now() > _NAP_NS:
+        if intended - now() > _IDLE_NS:
             client.poll(0)
         if (wait := intended - now()) > 0:
             sleep(wait / 1e9)
