@@ -85,7 +85,11 @@ class Settings(BaseSettings):
         description="Flink keys, 4, 16 or 256: more for many TaskManagers, less for large batches",
     )
     batch_window_ms: int = Field(default=5, ge=1, le=100, description="micro-batch of the crossing")
-    checkpoint_interval_ms: int = Field(default=10_000, ge=500)
+    checkpoint_interval_ms: int = Field(
+        default=30_000,
+        ge=500,
+        description="longer: less often held up by one; shorter: less to do again after a crash",
+    )
     state_backend: Literal["hashmap", "rocksdb"] = "hashmap"
     delivery: Literal["at-least-once", "exactly-once"] = "at-least-once"
 
