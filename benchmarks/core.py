@@ -22,7 +22,7 @@ from benchmarks.workload import Message, Workload
 from operators.shard import SEPARATOR, Decider, DeciderConfig, MemoryStore, shard_of
 from schemas.topics import DECISIONS, EVENTS
 
-SHARDS: Final = 16
+SHARDS: Final = 4
 TICK_EVENTS: Final = 4_000 // SHARDS
 """A shard ticks five times a second; this many of its events are 20 000 a second."""
 

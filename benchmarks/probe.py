@@ -18,6 +18,7 @@ import msgspec
 from confluent_kafka import TopicPartition
 
 from benchmarks.histogram import Latencies
+from benchmarks.openloop import stand_apart
 from benchmarks.workload import place_of
 from jobs.kafka import consumer
 from jobs.settings import Settings
@@ -49,6 +50,7 @@ class Answers:
 
 def read_back(settings: Settings, channel: Connection) -> None:
     """Body of the probe's process: says ``ready``, reads until told to stop, answers `Reading`s."""
+    stand_apart()
     client = consumer(settings, "beckon-benchmark-probe", **{"fetch.wait.max.ms": 100})
     partitions = client.list_topics(DECISIONS, timeout=10).topics[DECISIONS].partitions
     ends = [TopicPartition(DECISIONS, number) for number in partitions]

@@ -36,6 +36,9 @@ MAX_PARALLELISM: Final = 128
 """Fixed for ever: Flink cannot change it for a job that has state."""
 
 LEARN_WINDOW_MS: Final = 200
+_FETCH_BYTES: Final = 32_768
+"""The broker gathers so much for a fetch, or what comes within a batch's window: at a low rate it
+would otherwise answer for each event."""
 _MINUTE_MS: Final = 60_000
 _TRANSACTION_TIMEOUT_MS: Final = 10 * _MINUTE_MS
 """Below the broker's maximum of 15 minutes, above any checkpoint interval one would set."""
@@ -48,6 +51,8 @@ class Endpoints(NamedTuple):
     control: str
     outputs: tuple[str, ...]
     source: Mapping[str, str]
+    fetch: Mapping[str, str]
+    """How the inputs are fetched, besides ``source``."""
     sink: Mapping[str, str]
 
 
@@ -56,8 +61,8 @@ class PipelineConfig(NamedTuple):
 
     decide: DecideConfig
     learn: LearnConfig
-    shards: int = 16
-    window_ms: int = 3
+    shards: int = 4
+    window_ms: int = 5
     bundle: str = ""
 
 
@@ -66,7 +71,7 @@ def define_pipeline(
 ) -> None:
     """Add the stream to an environment."""
     tables = StreamTableEnvironment.create(environment)
-    records = layout.read_records(tables, ends.inputs, ends.source, config.shards)
+    records = layout.read_records(tables, ends.inputs, {**ends.source, **ends.fetch}, config.shards)
     batches = layout.micro_batches(
         tables, records, "shard record arrival", config.window_ms, names.INPUTS
     )
@@ -98,11 +103,15 @@ def kafka_ends(settings: Settings) -> Endpoints:
         "properties.group.id": names.JOB,
         "scan.topic-partition-discovery.interval": "0",
     }
+    fetch = {
+        "properties.fetch.min.bytes": str(_FETCH_BYTES),
+        "properties.fetch.max.wait.ms": str(settings.batch_window_ms),
+    }
     sink = {**client, "sink.delivery-guarantee": settings.delivery, "properties.linger.ms": "1"}
     if settings.delivery == "exactly-once":
         sink["sink.transactional-id-prefix"] = names.JOB
         sink["properties.transaction.timeout.ms"] = str(_TRANSACTION_TIMEOUT_MS)
-    return Endpoints(topics.INPUTS, topics.CONTROL, topics.OUTPUTS, source, sink)
+    return Endpoints(topics.INPUTS, topics.CONTROL, topics.OUTPUTS, source, fetch, sink)
 
 
 def pipeline_config(

@@ -139,11 +139,13 @@ class Decide(Shipped, KeyedBroadcastProcessFunction):
         self._log = log
         self._decider = Decider(self._config.core, log, self._sealed)
         self._sealed = ()
-        # What lives as long as the task is not looked through at each collection; what comes and
-        # goes is a cache of customers, which the default thresholds scan a hundred times a second.
+        # What lives as long as the task is not looked through at each collection. What comes and
+        # goes is a cache of customers, without cycles: the default thresholds scan it a hundred
+        # times a second, and a full collection of it holds up decisions for half a second. So only
+        # what is young is collected, where the cycles of exceptions are.
         gc.collect()
         gc.freeze()
-        gc.set_threshold(20_000, 20, 50)
+        gc.set_threshold(20_000, 20, 1_000_000)
         return self._decider
 
     def _flush(self) -> None:

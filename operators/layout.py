@@ -33,6 +33,7 @@ from pyflink.table import StreamTableEnvironment
 from pyflink.util.java_utils import get_field_value
 
 from operators import names
+from operators.shard import FOUR_SHARDS
 
 SEPARATOR: Final = "\x1f"
 
@@ -58,7 +59,9 @@ def read_records(
     tables: StreamTableEnvironment, topics: Sequence[str], kafka: Mapping[str, str], shards: int
 ) -> str:
     """Declare the input topics; returns a view of (shard, record, arrival)."""
-    digits = {16: 1, 256: 2}[shards]
+    shard = f"SUBSTR(MD5({_CUSTOMER}), 1, {2 if shards == 256 else 1})"
+    if shards == 4:
+        shard = f"SUBSTR('{FOUR_SHARDS}', INSTR('0123456789abcdef', {shard}), 1)"
     tables.execute_sql(f"""
         CREATE TEMPORARY TABLE inputs (
             v STRING,
@@ -72,7 +75,7 @@ def read_records(
     tables.execute_sql(f"""
         CREATE TEMPORARY VIEW records AS
         SELECT
-            SUBSTR(MD5({_CUSTOMER}), 1, {digits}) AS shard,
+            {shard} AS shard,
             CONCAT(
                 topic_name, '{us}', CAST(partition_id AS STRING), '{us}',
                 CAST(offset_id AS STRING), '{us}',

@@ -36,15 +36,17 @@ from state.customer import Customer
 from state.due import DueList
 
 SEPARATOR: Final = "\x1f"
+FOUR_SHARDS: Final = "888877776666eeee"
+"""Names of four shards by an MD5's first digit: Flink places these a quarter of its keys apart, so
+that one, two or four TaskManagers get equal shares. Any others would lie as chance has it."""
 UNKNOWN_FIELDS_SHARE: Final = 16
 """One record in so many, by offset, is looked through for fields that the contract lacks."""
 
-_CLOCK: Final = "\x00clock"
-_UNPUBLISHED: Final = "\x00unpublished"
+_SHARD: Final = "\x00shard"
 _INPUTS: Final = list(topics.INPUTS)
 _PLACE: Final = {topic: place for place, topic in enumerate(_INPUTS)}
-_encode_unpublished: Final = msgspec.msgpack.Encoder().encode
-_decode_unpublished: Final = msgspec.msgpack.Decoder(dict[str, int]).decode
+_encode_shard: Final = msgspec.msgpack.Encoder().encode
+_decode_shard: Final = msgspec.msgpack.Decoder(tuple[bytes, dict[str, int]]).decode
 
 
 class ShardStore(Protocol):
@@ -78,8 +80,8 @@ class DeciderConfig(NamedTuple):
         cached_customers: how many decoded customers it keeps at hand.
         unpublished_customers: of how many of a shard a new profile may wait for the next tick; 0
             publishes with each batch.
-        shards: 16 or 256: whoever cut the batches read the customer from the raw payload, so it is
-            checked that they read the same as we do; None where the batches are our own.
+        shards: 4, 16 or 256: whoever cut the batches read the customer from the raw payload, so
+            it is checked that they read the same as we do; None where the batches are our own.
     """
 
     cached_customers: int = 20_000
@@ -91,12 +93,21 @@ class _Shard(NamedTuple):
     """What is kept of a shard besides its customers.
 
     ``unpublished`` has the customers whose published profile is older than their state, with the
-    revision that was published.
+    revision that was published; ``stored`` what the store holds of those, to publish it as it is.
     """
 
     clock: ShardClock
     due: DueList
     unpublished: dict[str, int]
+    stored: dict[str, _Stored]
+
+
+class _Stored(NamedTuple):
+    """A customer as written: time of the newest fact, revision, and the bytes."""
+
+    newest_ms: int
+    revision: int
+    data: bytes
 
 
 _Record = tuple[str, int, int, int, str]
@@ -104,8 +115,10 @@ _Record = tuple[str, int, int, int, str]
 
 
 def shard_of(user_id: str, shards: int) -> str:
-    """The shard of a customer: the leading one (16 shards) or two (256) hex digits of an MD5."""
+    """The shard of a customer, of 4, 16 or 256, by the leading hex digits of an MD5."""
     digest = hashlib.md5(user_id.encode(), usedforsecurity=False).hexdigest()
+    if shards == 4:
+        return FOUR_SHARDS[int(digest[0], 16)]
     return digest[: 1 if shards == 16 else 2]
 
 
@@ -162,11 +175,13 @@ class Decider:
         """Clock and due list of a shard, read from the store the first time."""
         found = self._shards.get(name)
         if found is None:
-            clock, unpublished = store.get(_CLOCK), store.get(_UNPUBLISHED)
+            saved = store.get(_SHARD)
+            clock, unpublished = (None, {}) if saved is None else _decode_shard(saved)
             found = self._shards[name] = _Shard(
                 ShardClock() if clock is None else ShardClock.decode(clock),
                 DueList(store.get),
-                {} if unpublished is None else _decode_unpublished(unpublished),
+                unpublished,
+                {},
             )
         return found
 
@@ -200,7 +215,7 @@ class _Batch:
         self.world = decider.world
         self.name = shard
         self.store = store
-        self.clock, self.due, self.unpublished = decider.shard(shard, store)
+        self.clock, self.due, self.unpublished, self.stored = decider.shard(shard, store)
         self.lateness_ms = decider.world.policy.lateness_ms
         self.touched: dict[str, tuple[Customer, int]] = {}
         self.outputs: list[str] = []
@@ -225,8 +240,7 @@ class _Batch:
         if clock_ms == before and not self.unpublished and not self.due.has_due(clock_ms):
             return []
         self._fire(clock_ms)
-        self._publish_profiles()
-        return self._commit()
+        return self._commit(publish=True)
 
     def _take(self, record: _Record) -> Step:
         topic, partition, offset, ingested_ms, payload = record
@@ -267,7 +281,7 @@ class _Batch:
         customer = self.decider.customer(self.name, user_id, self.store)
         if customer.settles(now_ms, self.lateness_ms):
             if user_id in self.unpublished:  # what has settled can no longer be told apart
-                self._publish_profile(user_id, customer, self.unpublished.pop(user_id))
+                self._publish_profile(user_id, self.unpublished.pop(user_id))
             customer.settle(now_ms, self.lateness_ms)
         self.touched[user_id] = (customer, customer.book.revision)
         return customer
@@ -293,18 +307,20 @@ class _Batch:
 
     def _publish_profiles(self) -> None:
         for user_id, since in self.unpublished.items():
-            found = self.touched.get(user_id)
-            customer = found[0] if found else self.decider.customer(self.name, user_id, self.store)
-            self._publish_profile(user_id, customer, since)
+            self._publish_profile(user_id, since)
         self.unpublished.clear()
 
-    def _publish_profile(self, user_id: str, customer: Customer, since: int) -> None:
-        book = customer.book
-        snapshot = b2a_base64(customer.encode(), newline=False).decode("ascii")
-        profile = Profile(user_id, book.newest_ms, book.revision, since, snapshot)
+    def _publish_profile(self, user_id: str, since: int) -> None:
+        """Publish a customer as of the last commit."""
+        stored = self.stored.pop(user_id, None)
+        if stored is None:  # it waited since before a restart
+            customer = self.decider.customer(self.name, user_id, self.store)
+            stored = _stored(customer)
+        snapshot = b2a_base64(stored.data, newline=False).decode("ascii")
+        profile = Profile(user_id, stored.newest_ms, stored.revision, since, snapshot)
         self.outputs.append(_output(topics.PROFILES, user_id, encode(profile)))
 
-    def _commit(self) -> list[str]:
+    def _commit(self, *, publish: bool = False) -> list[str]:
         dirty: dict[str, bytes | None] = {}
         unpublished = self.unpublished
         for user_id, (customer, since) in self.touched.items():
@@ -313,16 +329,23 @@ class _Batch:
             if wake_ms is not None and (not book.hints or wake_ms < book.hints[0]):
                 book.hints.insert(0, wake_ms)
                 self.due.add(user_id, wake_ms)
-            dirty[user_id] = customer.encode()
+            stored = _stored(customer)
+            dirty[user_id] = stored.data
             if book.revision != since:
                 unpublished.setdefault(user_id, since)
-        if len(unpublished) > self.decider.unpublished_limit:
+            if user_id in unpublished:
+                self.stored[user_id] = stored
+        if publish or len(unpublished) > self.decider.unpublished_limit:
             self._publish_profiles()
-        dirty[_UNPUBLISHED] = _encode_unpublished(unpublished)
         dirty.update(self.due.take_writes())
-        dirty[_CLOCK] = self.clock.encode()
+        dirty[_SHARD] = _encode_shard((self.clock.encode(), unpublished))
         self.store.put_all(dirty)
         return self.outputs
+
+
+def _stored(customer: Customer) -> _Stored:
+    book = customer.book
+    return _Stored(book.newest_ms, book.revision, customer.encode())
 
 
 def _in_order(records: Sequence[str]) -> list[_Record]:

@@ -32,7 +32,6 @@ def stream(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
     """The whole product on real servers, with the shipped campaigns and one more."""
     settings = free_settings(
         tmp_path_factory.mktemp("stream"),
-        shards=16,
         checkpoint_interval_ms=1_000,
         task_manager_memory_mb=2_048,
     )

@@ -33,7 +33,7 @@ class Harness:
         self,
         records: Sequence[ControlRecord] = (),
         *,
-        shards: int = 16,
+        shards: int = 4,
         sealed: Iterable[Decision] = (),
         cached_customers: int = 20_000,
     ) -> None:

@@ -96,7 +96,7 @@ def demo_settings(settings: Settings) -> Settings:
         for name in Settings.model_fields
         if name.endswith("_port")
     }
-    own = {"data_dir": settings.data_dir / "demo", "shards": 16, "flink_metrics": False}
+    own = {"data_dir": settings.data_dir / "demo", "flink_metrics": False}
     return settings.model_copy(update={**ports, **own})
 
 

@@ -19,7 +19,6 @@ from jobs.stack.server import Server, Site
 Json = dict[str, object]
 
 MANAGED_MEMORY_MB = {"hashmap": 64, "rocksdb": 768}
-CHECKPOINT_MODE = {"at-least-once": "AT_LEAST_ONCE", "exactly-once": "EXACTLY_ONCE"}
 
 
 def flink(site: Site) -> list[Server]:
@@ -105,7 +104,6 @@ def _configure(site: Site, home: Path) -> None:
         # What this Flink needs opened in a modern Java is its own knowledge.
         java_options=json.dumps(f"{shipped['env']['java']['opts']['all']} -XX:+UseG1GC"),
         managed_memory_mb=MANAGED_MEMORY_MB[settings.state_backend],
-        checkpoint_mode=CHECKPOINT_MODE[settings.delivery],
         metrics=json.dumps(_metrics(settings.flink_metrics_port) if settings.flink_metrics else {}),
     )
     logging = settings.infra / "stack" / "log4j2.properties"
