@@ -146,6 +146,26 @@ def newest_of(settings: Settings, topic: str, key: str) -> Message | None:
         reader.close()
 
 
+def wait_until_readable(settings: Settings, upto: Mapping[Place, int]) -> None:
+    """Return when a reader of what is committed finds all offsets before those of ``upto``.
+
+    The broker answers a commit before it has marked the transaction's end in each partition.
+
+    Raises:
+        TimeoutError: the marks did not come.
+    """
+    reader = consumer(settings, "beckon-reader", **_QUIET)
+    deadline_s = time.monotonic() + _PATIENCE_S
+    try:
+        for place, end in upto.items():
+            while _marks(reader, TopicPartition(*place))[1] < end:
+                if time.monotonic() > deadline_s:
+                    raise TimeoutError(f"{place[0]}/{place[1]} is not readable up to {end}")
+                time.sleep(0.01)
+    finally:
+        reader.close()
+
+
 def offsets_at(settings: Settings, topics: Sequence[str], moment_ms: int) -> dict[Place, int]:
     """Of each partition, the first offset that Kafka took in at ``moment_ms`` or later."""
     reader = consumer(settings, "beckon-reader", **_QUIET)

@@ -8,14 +8,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from difflib import get_close_matches
-from typing import Final, Literal, TypeGuard
+from typing import Final, Literal, TypeGuard, cast
 
 import msgspec
-from confluent_kafka import KafkaException
+from confluent_kafka import KafkaError, KafkaException, Message
 from msgspec.structs import replace
 
 from jobs.campaigns.files import Checked, Record
-from jobs.kafka import control_snapshot, producer, read_to_end
+from jobs.kafka import (
+    Place,
+    control_snapshot,
+    place_of,
+    producer,
+    read_to_end,
+    wait_until_readable,
+)
 from jobs.settings import Settings
 from schemas.change import Change, Verb
 from schemas.control import Campaign, ControlRecord, Policy, control_key
@@ -125,6 +132,8 @@ def publish(
 ) -> list[Change]:
     """Make the changes that are wanted, all or none, and return them with their author.
 
+    Whoever reads the topics after this finds them there.
+
     ``wanted`` is asked when nobody else can publish any more, with what is in force and the last
     version of whatever ever was.
 
@@ -134,6 +143,12 @@ def publish(
     sender = producer(
         settings, **{"transactional.id": TRANSACTION, "transaction.timeout.ms": 20_000}
     )
+    ends: dict[Place, int] = {}
+
+    def note(error: KafkaError | None, message: Message) -> None:
+        if error is None:
+            ends[place_of(message)] = cast(int, message.offset()) + 1
+
     try:
         sender.init_transactions(_PATIENCE_S)
         past = {change.key: change.version for change in history(settings)}
@@ -142,9 +157,10 @@ def publish(
             sender.begin_transaction()
             for change in changes:
                 value = None if change.after is None else encode(change.after)
-                sender.produce(CONTROL, key=change.key, value=value)
-                sender.produce(CHANGES, key=change.key, value=encode(change))
+                sender.produce(CONTROL, key=change.key, value=value, on_delivery=note)
+                sender.produce(CHANGES, key=change.key, value=encode(change), on_delivery=note)
             sender.commit_transaction(_PATIENCE_S)
+            wait_until_readable(settings, ends)
     except KafkaException as error:
         fault = error.args[0]
         why = (
