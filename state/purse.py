@@ -131,8 +131,8 @@ class Purse:
 
     @property
     def changed(self) -> bool:
-        """Whether there is anything to write."""
-        return bool(self._dirty or self._writes or self._index_changed)
+        """Whether there is anything to write or to ask."""
+        return bool(self._dirty or self._writes or self._index_changed or self._asks)
 
     def refusal(self, spec: Campaign, channel: Channel, at_ms: int, cost: int) -> str:
         """Why a message of ``cost`` micro-units cannot be paid for now; "" if it can.

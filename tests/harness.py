@@ -8,6 +8,8 @@ from typing import Any
 
 import msgspec
 
+from operators import names
+from operators.granting import Granter
 from operators.learning import Learner
 from operators.shard import SEPARATOR, Decider, DeciderConfig, MemoryStore, shard_of
 from schemas import topics
@@ -27,7 +29,10 @@ def control(*records: ControlRecord) -> list[tuple[str, bytes]]:
 
 
 class Harness:
-    """Kafka, the shards' state and the two operators, in one process and one thread."""
+    """Kafka, the shards' state and the three operators, in one process and one thread.
+
+    Loans are heard when the events of a `send` are all decided, as they would be in no hurry.
+    """
 
     def __init__(
         self,
@@ -39,9 +44,12 @@ class Harness:
     ) -> None:
         self.shards = shards
         self.stores: dict[str, MemoryStore] = defaultdict(MemoryStore)
-        self.decider = Decider(DeciderConfig(cached_customers), control(*records), sealed)
+        self.config = DeciderConfig(cached_customers, shards=shards)
+        self.decider = Decider(self.config, control(*records), sealed)
         self.learner = Learner((1.0, 19.0))
         self.arms: dict[str, bytes] = {}
+        self.granter = Granter()
+        self.ledgers: dict[str, bytes] = {}
         self.outputs: dict[str, list[dict[str, Any]]] = defaultdict(list)
         self._offsets: dict[tuple[str, int], int] = defaultdict(int)
 
@@ -87,7 +95,9 @@ class Harness:
     def restart(self, **changes: Any) -> None:
         """Lose everything that is only in memory; state, arms and offsets remain."""
         snapshot = changes.pop("records", ())
-        self.decider = Decider(DeciderConfig(), control(*snapshot), changes.pop("sealed", ()))
+        self.decider = Decider(
+            DeciderConfig(shards=self.shards), control(*snapshot), changes.pop("sealed", ())
+        )
 
     def customer(self, user_id: str) -> Customer:
         """A customer as the store holds it."""
@@ -108,17 +118,28 @@ class Harness:
 
     def _collect(self, outputs: list[str]) -> None:
         rewards: dict[str, list[str]] = defaultdict(list)
+        asks: dict[str, list[str]] = defaultdict(list)
         for output in outputs:
             topic, key, value = output.split(SEPARATOR, 2)
             self.outputs[topic].append(msgspec.json.decode(value.encode("latin-1")))
             if topic == topics.REWARDS:
                 rewards[key].append(value)
+            elif topic == names.ASKS:
+                asks[key].append(value)
         for arm, batch in rewards.items():
             self.arms[arm], published = self.learner.on_rewards(arm, self.arms.get(arm), batch)
-            for output in published:
-                topic, key, value = output.split(SEPARATOR, 2)
-                self.outputs[topic].append(msgspec.json.decode(value.encode("latin-1")))
-                self.decider.on_control(key, value.encode("latin-1"))
+            self._hear(published)
+        for campaign, batch in asks.items():
+            ledger = self.ledgers.get(campaign)
+            self.ledgers[campaign], published = self.granter.on_asks(campaign, ledger, batch)
+            self._hear(published)
+
+    def _hear(self, published: list[str]) -> None:
+        """Put what the other operators publish on the control topic in force."""
+        for output in published:
+            topic, key, value = output.split(SEPARATOR, 2)
+            self.outputs[topic].append(msgspec.json.decode(value.encode("latin-1")))
+            self.decider.on_control(key, value.encode("latin-1"))
 
 
 def _user_and_time(raw: bytes) -> tuple[str | None, int]:
