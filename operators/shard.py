@@ -31,6 +31,7 @@ from schemas.event import BehaviorEvent
 from schemas.outcome import Outcome
 from schemas.profile import Profile
 from schemas.wire import dead_letter, decode_event, decode_outcome, encode, unknown_fields
+from scoring.budget import Keeper
 from scoring.emit import Emit, Step
 from scoring.step import event_time, on_due, on_event, on_outcome
 from scoring.world import World
@@ -86,11 +87,13 @@ class DeciderConfig(NamedTuple):
             publishes with each batch.
         shards: 4, 16 or 256: whoever cut the batches read the customer from the raw payload, so
             it is checked that they read the same as we do; None where the batches are our own.
+        lends: whether it lends the budgets to its shards itself, being all of the stream.
     """
 
     cached_customers: int = 20_000
     unpublished_customers: int = 1_000
     shards: int | None = None
+    lends: bool = False
 
 
 class _Shard(NamedTuple):
@@ -154,6 +157,7 @@ class Decider:
         self._shards: dict[str, _Shard] = {}
         for key, value in control:
             self.on_control(key, value)
+        self._lender = Keeper(self.world.leases) if config.lends else None
         self._inherited = dict(self.world.leases) if inherited is None else inherited
 
     def on_control(self, key: str, value: bytes | None, *, offset: int = -1) -> list[str]:
@@ -221,7 +225,8 @@ class Decider:
         published = [
             each for each in self._paid if every is None or shard_of(each.user_id, every) == shard
         ]
-        return Purse(shard, store.get, self.world.leases, published, self._inherited)
+        leases = self.world.leases
+        return Purse(shard, store.get, leases, published, self._inherited, self._lender)
 
 
 class _Batch:

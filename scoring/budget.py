@@ -21,7 +21,7 @@ from msgspec import Struct
 from schemas.budget import Ask, Budget, Lease, Loans
 from schemas.outcome import Channel
 from state.days import newest_ended_day
-from state.loans import Standing, merged
+from state.loans import Leases, Standing, merged
 from state.profile import CorruptState
 
 VERSION: Final = 1
@@ -84,6 +84,25 @@ class _Book(Struct):
 def answer(ledger: Ledger, asks: Iterable[Ask]) -> Lease | None:
     """Take back and lend what was asked; returns the loans to publish, None if nothing is new."""
     return _Answer(ledger).run(sorted(asks, key=lambda ask: (ask.at_ms, ask.shard)))
+
+
+class Keeper:
+    """Lends at once, to shards that share its ``leases``: where all of a stream is one process."""
+
+    def __init__(self, leases: Leases) -> None:
+        self._leases = leases
+        self._ledgers: dict[str, Ledger] = {}
+
+    def __call__(self, ask: Ask) -> None:
+        """Answer an ask."""
+        campaign = ask.campaign_id
+        ledger = self._ledgers.get(campaign)
+        if ledger is None:
+            lease = self._leases.get(campaign, Lease(campaign))
+            ledger = self._ledgers[campaign] = Ledger(lease)
+        news = answer(ledger, [ask])
+        if news is not None:
+            self._leases.accept(news)
 
 
 class _Answer:

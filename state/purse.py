@@ -102,6 +102,7 @@ class Purse:
 
     ``published`` are decisions that the shard published lately, whether or not the state at hand
     knows of them. ``inherited`` are the loans from before this run: void if the state is new.
+    ``lender`` answers asks at once, by way of ``leases``; without one they wait for `take_asks`.
     """
 
     def __init__(
@@ -111,8 +112,10 @@ class Purse:
         leases: Leases,
         published: Iterable[Decision] = (),
         inherited: Mapping[str, Lease] | None = None,
+        lender: Callable[[Ask], None] | None = None,
     ) -> None:
         self._shard = shard
+        self._lender = lender
         self._get = get
         self._leases = leases
         self._accounts: dict[_Name, _Account] = {}
@@ -151,6 +154,8 @@ class Purse:
             return ""
         account.unmet += cost
         self._ask(name, account, free, cost, at_ms, spec, budget)
+        if self._lender is not None and self._usable(name, account, budget) >= cost:
+            return ""
         room = self._leases.standing(spec.id).room(budget, channel, name[2], at_ms)
         return AWAITED if room is None or room >= cost else SPENT
 
@@ -303,7 +308,7 @@ class Purse:
         budget_ms: int = 0,
     ) -> None:
         campaign, channel, day = name
-        self._asks[name] = Ask(
+        ask = Ask(
             campaign_id=campaign,
             channel=channel,
             day=day,
@@ -316,6 +321,10 @@ class Purse:
             budget=budget,
             budget_ms=budget_ms,
         )
+        if self._lender is None:
+            self._asks[name] = ask
+        else:
+            self._lender(ask)
 
     def _give_back(self, name: _Name, account: _Account, keep: int, now_ms: int) -> None:
         surplus = self._free(name, account) - keep

@@ -6,12 +6,15 @@ from collections import defaultdict
 from typing import Any
 
 import pytest
+from msgspec import convert
 
+from jobs.sandbox import Sandbox
 from operators.shard import shard_of
-from schemas.budget import Allowance, Budget
-from schemas.topics import CONTROL, DECISIONS
+from schemas.budget import Allowance, Budget, Lease
+from schemas.topics import CONTROL, DECISIONS, EVENTS
+from schemas.wire import encode
 from tests.builders import MINUTE, on_cart, policy
-from tests.harness import NOON_MS, Harness, consenting, event
+from tests.harness import NOON_MS, Harness, consenting, control, event
 
 COST = 0.05
 USERS = [f"u{number}" for number in range(24)]
@@ -135,6 +138,34 @@ def test_state_that_is_lost_spends_nothing_twice() -> None:
 
     assert 0 < before < 100
     assert before < len(contents(harness)) <= 100
+
+
+def test_the_sandbox_spends_what_the_stream_has_not_borrowed() -> None:
+    harness = Harness([RULES, campaign(40)])
+    arrived(harness)
+    harness.send(*wave(0)[:1])
+    borrowed = control(*(convert(each, Lease) for each in harness.outputs[CONTROL]))
+    lent = sum(granted for granted, _ in loans_of(harness))
+
+    opted_in = [consenting(user, NOON_MS - MINUTE) for user in USERS]
+    for known, left in (([], 40), (borrowed, 40 - lent)):
+        sandbox = Sandbox([*control(RULES, campaign(40)), *known])
+        said = [
+            sandbox.take(EVENTS, one["user_id"], encode(one), one["ts"])
+            for one in (*opted_in, *wave(1), *wave(2))
+        ]
+        assert 0 < left == sum(len(each.decisions) for each in said)
+
+
+def loans_of(harness: Harness) -> list[tuple[int, int]]:
+    """Lent and taken back of each shard, in messages, as the newest record has them."""
+    newest = [each for each in harness.outputs[CONTROL] if each["kind"] == "lease"][-1]
+    return [
+        (lent // 50_000, taken // 50_000)
+        for channel in newest["channels"].values()
+        for day in channel["days"].values()
+        for lent, taken in day.values()
+    ]
 
 
 def test_loans_are_published_under_one_key() -> None:
