@@ -4,11 +4,11 @@
     outcomes ┴─────────── keyed by shard ──┐
     control ─────────────── broadcast ─────┤
                                            ▼
-                                        decide ── rewards ─ by arm, micro-batch ─▶ learn
-                                           │                                        │
+                                        decide ─┬ rewards ─ by arm, micro-batch ──▶ learn
+                                           │    └ asks ─ by campaign, micro-batch ▶ grant
                                            ▼                                        ▼
-         decisions, profiles, dead-letters, examples, audit, rewards     posteriors on control
-         └───────────────────── sinks, routed by topic (JVM) ──────────────────────┘
+         decisions, profiles, dead-letters, examples, audit, rewards  posteriors, leases on control
+         └───────────────────────── sinks, routed by topic (JVM) ──────────────────────┘
 
 `operators.layout` has how batches cross into Python, `operators.shard` what happens to them.
 """
@@ -24,8 +24,9 @@ from pyflink.table import StreamTableEnvironment
 from jobs.settings import Settings
 from operators import layout, names
 from operators.decide import CONTROL_LOG, Decide, DecideConfig
+from operators.grant import Grant, GrantConfig
 from operators.learn import Learn, LearnConfig
-from operators.sealing import Sealing
+from operators.sealing import Sealing, leases_in
 from operators.shard import DeciderConfig
 from schemas import topics
 from schemas.control import Policy, Posterior
@@ -36,6 +37,7 @@ MAX_PARALLELISM: Final = 128
 """Fixed for ever: Flink cannot change it for a job that has state."""
 
 LEARN_WINDOW_MS: Final = 200
+GRANT_WINDOW_MS: Final = 50
 _FETCH_BYTES: Final = 32_768
 """The broker gathers so much for a fetch, or what comes within a batch's window: at a low rate it
 would otherwise answer for each event."""
@@ -61,6 +63,7 @@ class PipelineConfig(NamedTuple):
 
     decide: DecideConfig
     learn: LearnConfig
+    grant: GrantConfig
     shards: int = 4
     window_ms: int = 5
     bundle: str = ""
@@ -82,15 +85,25 @@ def define_pipeline(
         .uid(names.DECIDE)
         .name(names.DECIDE)
     )
-    rewards = layout.read_rewards(tables, decided)
+    layout.read_inward(tables, decided, {names.REWARDS: topics.REWARDS, names.ASKS: names.ASKS})
+    inward = "receiver message arrival"
     learned = (
-        layout.micro_batches(tables, rewards, "arm reward arrival", LEARN_WINDOW_MS, names.REWARDS)
+        layout.micro_batches(tables, names.REWARDS, inward, LEARN_WINDOW_MS, names.REWARDS)
         .process(Learn(config.learn, config.bundle), layout.OUTPUTS)
         .uid(names.LEARN)
         .name(names.LEARN)
     )
+    granted = (
+        layout.micro_batches(tables, names.ASKS, inward, GRANT_WINDOW_MS, names.ASKS)
+        .process(Grant(config.grant, config.bundle), layout.OUTPUTS)
+        .uid(names.GRANT)
+        .name(names.GRANT)
+    )
     layout.write_outputs(
-        tables, {names.DECIDE: decided, names.LEARN: learned}, ends.outputs, ends.sink
+        tables,
+        {names.DECIDE: decided, names.LEARN: learned, names.GRANT: granted},
+        ends.outputs,
+        ends.sink,
     )
     layout.name_sinks(environment)
 
@@ -133,14 +146,11 @@ def pipeline_config(
     """
     snapshot = tuple(control)
     window_ms = max(_MINUTE_MS, 6 * settings.checkpoint_interval_ms)
+    sealing = Sealing(settings.bootstrap, window_ms, at_start=not clean)
     return PipelineConfig(
-        DecideConfig(
-            run,
-            snapshot,
-            Sealing(settings.bootstrap, window_ms, at_start=not clean),
-            DeciderConfig(shards=settings.shards),
-        ),
+        DecideConfig(run, snapshot, sealing, DeciderConfig(shards=settings.shards)),
         _arms(snapshot),
+        GrantConfig(leases_in(snapshot), sealing),
         settings.shards,
         settings.batch_window_ms,
         bundle,

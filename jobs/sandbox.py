@@ -2,7 +2,8 @@
 
 `jobs.preview` puts a copy of one customer into it, `jobs.scenarios` tells it a whole story. It
 runs `operators.shard.Decider`, so what it says is what the stream would say; and every refusal is
-told, where the stream keeps them for a sample of the customers.
+told, where the stream keeps them for a sample of the customers. Of a budget it spends what is not
+lent to the stream's shards.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import Final, TypeVar
 import msgspec
 from msgspec import Struct, field
 
-from operators.shard import SEPARATOR, Decider, MemoryStore
+from operators.shard import SEPARATOR, Decider, DeciderConfig, MemoryStore
 from schemas import topics
 from schemas.audit import AuditRecord, Candidate, Outcomes
 from schemas.deadletter import DeadLetter
@@ -49,7 +50,7 @@ class Sandbox:
     def __init__(
         self, control: Iterable[tuple[str, bytes]], sealed: Iterable[Decision] = ()
     ) -> None:
-        self.decider = Decider(control=control, sealed=sealed)
+        self.decider = Decider(DeciderConfig(lends=True), control, sealed)
         self.decider.world.audited_share = 1
         self._store = MemoryStore()
         self._users: set[str] = set()

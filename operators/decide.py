@@ -18,13 +18,14 @@ from pyflink.datastream.state import MapStateDescriptor
 from operators import names
 from operators.control_log import ControlLog
 from operators.layout import SEPARATOR, attempt_number
-from operators.sealing import Sealing, published_decisions
+from operators.sealing import Sealing, leases_in, published_decisions, published_leases
 from operators.shard import Decider, DeciderConfig
 from operators.shipping import Shipped
 from schemas.topics import REWARDS
 
 TICK_MS: Final = 200
-_REWARD: Final = f"{REWARDS}{SEPARATOR}"
+_ASK: Final = f"{names.ASKS}{SEPARATOR}"
+_INWARD: Final = (f"{REWARDS}{SEPARATOR}", _ASK)
 
 CONTROL_LOG: Final = MapStateDescriptor(
     names.CONTROL_LOG, Types.STRING(), Types.PICKLED_BYTE_ARRAY()
@@ -65,7 +66,7 @@ class MapStore:
 
 
 class Decide(Shipped, KeyedBroadcastProcessFunction):
-    """(shard, records) and control records in, (outputs, rewards) out."""
+    """(shard, records) and control records in, (outputs, what goes to `learn` and `grant`) out."""
 
     def __init__(self, config: DecideConfig, bundle: str = "") -> None:
         self._config = config
@@ -83,6 +84,7 @@ class Decide(Shipped, KeyedBroadcastProcessFunction):
         self._sealed = (
             published_decisions(config.sealing) if config.sealing.at_start or not first else ()
         )
+        self._leases = {} if first else published_leases(config.sealing)
         self._decider: Decider | None = None
         self._log_saved = False
         self._ticking: set[str] = set()
@@ -137,8 +139,11 @@ class Decide(Shipped, KeyedBroadcastProcessFunction):
 
     def _build(self, log: ControlLog) -> Decider:
         self._log = log
-        self._decider = Decider(self._config.core, log, self._sealed)
-        self._sealed = ()
+        inherited = leases_in(self._config.control)
+        self._decider = Decider(self._config.core, log, self._sealed, inherited)
+        for lease in self._leases.values():  # a purse must know at once what it had given back
+            self._decider.world.leases.accept(lease)
+        self._sealed, self._leases = (), {}
         # What lives as long as the task is not looked through at each collection. What comes and
         # goes is a cache of customers, without cycles: the default thresholds scan it a hundred
         # times a second, and a full collection of it holds up decisions for half a second. So only
@@ -174,4 +179,7 @@ def _next_tick(shard: str, now_ms: int) -> int:
 def _row(outputs: list[str]) -> tuple[Row, ...]:
     if not outputs:
         return ()
-    return (Row(outputs, [output for output in outputs if output.startswith(_REWARD)]),)
+    inward = [output for output in outputs if output.startswith(_INWARD)]
+    if any(output.startswith(_ASK) for output in inward):
+        outputs = [output for output in outputs if not output.startswith(_ASK)]
+    return (Row(outputs, inward),)

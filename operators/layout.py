@@ -41,7 +41,8 @@ STRINGS: Final[TypeInformation] = Types.OBJECT_ARRAY(Types.STRING())
 BATCH: Final[TypeInformation] = Types.ROW([Types.STRING(), STRINGS])
 """(key, strings): what a Python operator receives."""
 OUTPUTS: Final[TypeInformation] = Types.ROW([STRINGS, STRINGS])
-"""(outputs, rewards): what `decide` emits for a batch; rewards are outputs too, for `learn`."""
+"""(outputs, inward): what an operator emits for a batch. Outputs leave for the topics; asks, and
+rewards once more, go ``inward``, to `grant` and `learn`."""
 CONTROL: Final[TypeInformation] = Types.ROW([Types.STRING(), Types.STRING(), Types.LONG()])
 """(key, value or None for a tombstone, offset)."""
 
@@ -128,17 +129,24 @@ def micro_batches(
     return KeyedStream(keyed, BATCH, stream)
 
 
-def read_rewards(tables: StreamTableEnvironment, decided: DataStream) -> str:
-    """Un-nest what `decide` learned; returns a view of (arm, reward, arrival)."""
+def read_inward(
+    tables: StreamTableEnvironment, decided: DataStream, kinds: Mapping[str, str]
+) -> None:
+    """Un-nest what `decide` sends inward: a view of (receiver, message, arrival) for each kind.
+
+    ``kinds`` has the name of the view, and what stands where outputs name their topic.
+    """
     tables.create_temporary_view("decided", tables.from_data_stream(decided))
-    tables.execute_sql(f"""
-        CREATE TEMPORARY VIEW rewards AS
-        SELECT
-            SPLIT_INDEX(o, '{SEPARATOR}', 1) AS arm,
-            SPLIT_INDEX(o, '{SEPARATOR}', 2) AS reward,
-            PROCTIME() AS arrival
-        FROM decided CROSS JOIN UNNEST(f1) AS u(o)""")
-    return "rewards"
+    us = SEPARATOR
+    for view, kind in kinds.items():
+        tables.execute_sql(f"""
+            CREATE TEMPORARY VIEW {view} AS
+            SELECT
+                SPLIT_INDEX(o, '{us}', 1) AS receiver,
+                SPLIT_INDEX(o, '{us}', 2) AS message,
+                PROCTIME() AS arrival
+            FROM decided CROSS JOIN UNNEST(f1) AS u(o)
+            WHERE SPLIT_INDEX(o, '{us}', 0) = '{kind}'""")
 
 
 def write_outputs(

@@ -16,6 +16,8 @@ CONTROL: Final = "control"
 DECIDE: Final = "decide"
 REWARDS: Final = "rewards"
 LEARN: Final = "learn"
+ASKS: Final = "asks"
+GRANT: Final = "grant"
 
 # Suffixes for the steps of a stream that the planner builds and that keep state.
 SOURCE: Final = "source"
@@ -26,6 +28,7 @@ SINK: Final = "sink"
 CUSTOMERS: Final = "customers-v1"
 CONTROL_LOG: Final = "control-v1"
 ARM: Final = "arm-v1"
+LEDGER: Final = "ledger-v1"
 
 _NOT_A_WORD: Final = re.compile(r"[^a-z0-9]+")
 

@@ -1,21 +1,28 @@
-"""Decisions already published when a task starts again: they are made again as they were.
+"""What is already published when a task starts again.
 
-The state resumes from the last checkpoint, the topic does not: what was decided in between is
-decided again, and must come out with the same content under the same id.
+The state resumes from the last checkpoint, the topics do not. What was decided in between is
+decided again, and must come out with the same content under the same id; money that was lent or
+taken back in between stays so.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Final, NamedTuple
 
 import msgspec
-from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]
 
+from schemas.budget import Lease
 from schemas.decision import Decision
-from schemas.topics import DECISIONS
+from schemas.errors import InvalidRecord
+from schemas.topics import CONTROL, DECISIONS
+from schemas.wire import decode_control
+from state.loans import merged
 
 _PATIENCE_S: Final = 20.0
+_LEASE: Final = "lease/"
 _decode: Final = msgspec.json.Decoder(Decision).decode
 
 
@@ -40,7 +47,44 @@ def published_decisions(sealing: Sealing) -> list[Decision]:
     if not newest:
         return []
     since_ms = max(newest.values()) - sealing.window_ms
-    consumer = Consumer(
+    consumer = _consumer(sealing)
+    try:
+        starts = consumer.offsets_for_times(
+            [TopicPartition(DECISIONS, partition, since_ms) for partition in newest],
+            timeout=_PATIENCE_S,
+        )
+        records = _read_to_end(consumer, [place for place in starts if place.offset >= 0])
+        return [_decode(value) for _key, value in records]
+    finally:
+        consumer.close()
+
+
+def published_leases(sealing: Sealing) -> dict[str, Lease]:
+    """The loans of every campaign's budget on the control topic."""
+    consumer = _consumer(sealing)
+    try:
+        return leases_in(_read_to_end(consumer, [TopicPartition(CONTROL, 0, OFFSET_BEGINNING)]))
+    finally:
+        consumer.close()
+
+
+def leases_in(control: Iterable[tuple[str, bytes]]) -> dict[str, Lease]:
+    """The loans among control records, by campaign."""
+    leases: dict[str, Lease] = {}
+    for key, value in control:
+        if not key.startswith(_LEASE):
+            continue
+        try:
+            record = decode_control(value)
+        except InvalidRecord:
+            continue  # `decide` refuses it too, and says so
+        if isinstance(record, Lease):
+            leases[record.campaign_id] = merged(leases.get(record.campaign_id), record)
+    return leases
+
+
+def _consumer(sealing: Sealing) -> Consumer:
+    return Consumer(
         {
             "bootstrap.servers": sealing.bootstrap,
             "group.id": "beckon-sealing",
@@ -49,14 +93,6 @@ def published_decisions(sealing: Sealing) -> list[Decision]:
             "fetch.queue.backoff.ms": 1,
         }
     )
-    try:
-        starts = consumer.offsets_for_times(
-            [TopicPartition(DECISIONS, partition, since_ms) for partition in newest],
-            timeout=_PATIENCE_S,
-        )
-        return _read_to_end(consumer, [place for place in starts if place.offset >= 0])
-    finally:
-        consumer.close()
 
 
 def _newest(bootstrap: str) -> dict[int, int]:
@@ -75,20 +111,21 @@ def _newest(bootstrap: str) -> dict[int, int]:
     return {number: info.timestamp for number, info in found.items() if info.timestamp >= 0}
 
 
-def _read_to_end(consumer: Consumer, starts: list[TopicPartition]) -> list[Decision]:
-    decisions = []
+def _read_to_end(consumer: Consumer, starts: list[TopicPartition]) -> list[tuple[str, bytes]]:
+    """Key and value of every record from there on; of one topic."""
+    records = []
     waiting = {place.partition for place in starts}
     consumer.assign(starts)
     while waiting:
         messages = consumer.consume(5_000, timeout=_PATIENCE_S)
         if not messages:
-            raise TimeoutError(f"no answer from {DECISIONS} for {_PATIENCE_S:.0f} s")
+            raise TimeoutError(f"no answer from {starts[0].topic} for {_PATIENCE_S:.0f} s")
         for message in messages:
             error = message.error()
             if error is None:
-                decisions.append(_decode(message.value() or b""))
+                records.append(((message.key() or b"").decode(), message.value() or b""))
             elif error.code() == KafkaError._PARTITION_EOF:
                 waiting.discard(message.partition())
             else:
                 raise KafkaException(error)
-    return decisions
+    return records

@@ -3,10 +3,11 @@
 Flink's operator, the JVM-free test harness, replay and the benchmark's plain loop all run this
 class, each with a `ShardStore` of its own.
 
-    records ─▶ sort ─▶ for each: decode, find the customer, step ─▶ clock ─▶ due list ─▶ commit
+    records ─▶ sort ─▶ for each: decode, find customer, step ─▶ clock ─▶ due list, purse ─▶ commit
 
 A record is ``topic ␟ partition ␟ offset ␟ Kafka time in ms ␟ payload`` and an output is
-``topic ␟ key ␟ value`` (␟ is U+001F). Payloads and values are bytes carried as ISO-8859-1 text,
+``topic ␟ key ␟ value`` (␟ is U+001F); what a shard asks of the keeper of a budget is an output too,
+of `names.ASKS` instead of a topic. Payloads and values are bytes carried as ISO-8859-1 text,
 which is how the JVM hands them over without touching them.
 """
 
@@ -20,20 +21,24 @@ from typing import Final, NamedTuple, Protocol
 
 import msgspec
 
+from operators import names
 from schemas import topics
 from schemas.audit import Outcomes
+from schemas.budget import Lease
 from schemas.decision import Decision
 from schemas.errors import InvalidRecord, RefusedControl
 from schemas.event import BehaviorEvent
 from schemas.outcome import Outcome
 from schemas.profile import Profile
 from schemas.wire import dead_letter, decode_event, decode_outcome, encode, unknown_fields
+from scoring.budget import Keeper
 from scoring.emit import Emit, Step
 from scoring.step import event_time, on_due, on_event, on_outcome
 from scoring.world import World
 from state.clock import ShardClock
 from state.customer import Customer
 from state.due import DueList
+from state.purse import Purse
 
 SEPARATOR: Final = "\x1f"
 FOUR_SHARDS: Final = "888877776666eeee"
@@ -82,15 +87,17 @@ class DeciderConfig(NamedTuple):
             publishes with each batch.
         shards: 4, 16 or 256: whoever cut the batches read the customer from the raw payload, so
             it is checked that they read the same as we do; None where the batches are our own.
+        lends: whether it lends the budgets to its shards itself, being all of the stream.
     """
 
     cached_customers: int = 20_000
     unpublished_customers: int = 1_000
     shards: int | None = None
+    lends: bool = False
 
 
 class _Shard(NamedTuple):
-    """What is kept of a shard besides its customers.
+    """What is kept of a shard besides its customers; ``purse`` is its part of the budgets.
 
     ``unpublished`` has the customers whose published profile is older than their state, with the
     revision that was published; ``stored`` what the store holds of those, to publish it as it is.
@@ -98,6 +105,7 @@ class _Shard(NamedTuple):
 
     clock: ShardClock
     due: DueList
+    purse: Purse
     unpublished: dict[str, int]
     stored: dict[str, _Stored]
 
@@ -128,6 +136,7 @@ class Decider:
     It keeps decoded customers at hand, least recently used first out, and writes through: after
     `on_batch` the store holds everything. ``control`` is a snapshot of the control topic, in
     force before the first record; ``sealed`` are decisions already published (see `World`).
+    ``inherited`` are the loans of budgets from before this run, by default those of ``control``.
     """
 
     def __init__(
@@ -135,9 +144,11 @@ class Decider:
         config: DeciderConfig = DeciderConfig(),  # noqa: B008 - a NamedTuple is immutable
         control: Iterable[tuple[str, bytes]] = (),
         sealed: Iterable[Decision] = (),
+        inherited: Mapping[str, Lease] | None = None,
     ) -> None:
         self.world = World()
         self.world.sealed = {decision.decision_id: decision for decision in sealed}
+        self._paid = [each for each in self.world.sealed.values() if each.paid_day]
         self.counters: Counter[str] = Counter()
         self._limit = config.cached_customers
         self.unpublished_limit = config.unpublished_customers
@@ -146,6 +157,8 @@ class Decider:
         self._shards: dict[str, _Shard] = {}
         for key, value in control:
             self.on_control(key, value)
+        self._lender = Keeper(self.world.leases) if config.lends else None
+        self._inherited = dict(self.world.leases) if inherited is None else inherited
 
     def on_control(self, key: str, value: bytes | None, *, offset: int = -1) -> list[str]:
         """Put a control record in force; a refused one becomes a dead letter and no more."""
@@ -172,7 +185,7 @@ class Decider:
         return _Batch(self, shard, store).tick(now_ms)
 
     def shard(self, name: str, store: ShardStore) -> _Shard:
-        """Clock and due list of a shard, read from the store the first time."""
+        """Clock, due list and purse of a shard, read from the store the first time."""
         found = self._shards.get(name)
         if found is None:
             saved = store.get(_SHARD)
@@ -180,6 +193,7 @@ class Decider:
             found = self._shards[name] = _Shard(
                 ShardClock() if clock is None else ShardClock.decode(clock),
                 DueList(store.get),
+                self._purse(name, store),
                 unpublished,
                 {},
             )
@@ -206,6 +220,14 @@ class Decider:
             cache.popitem(last=False)
         return customer
 
+    def _purse(self, shard: str, store: ShardStore) -> Purse:
+        every = self._all_shards
+        published = [
+            each for each in self._paid if every is None or shard_of(each.user_id, every) == shard
+        ]
+        leases = self.world.leases
+        return Purse(shard, store.get, leases, published, self._inherited, self._lender)
+
 
 class _Batch:
     """One micro-batch of one shard."""
@@ -215,7 +237,8 @@ class _Batch:
         self.world = decider.world
         self.name = shard
         self.store = store
-        self.clock, self.due, self.unpublished, self.stored = decider.shard(shard, store)
+        kept = decider.shard(shard, store)
+        self.clock, self.due, self.purse, self.unpublished, self.stored = kept
         self.lateness_ms = decider.world.policy.lateness_ms
         self.touched: dict[str, tuple[Customer, int]] = {}
         self.outputs: list[str] = []
@@ -230,6 +253,7 @@ class _Batch:
             if emits:
                 self._publish(emits)
         self._fire(self.clock.advance(self.lateness_ms))
+        self._tend(self.clock.now_ms)
         audit = Outcomes(self.name, _INPUTS, rows)
         self.outputs.append(_output(topics.AUDIT, self.name, encode(audit)))
         return self._commit()
@@ -237,7 +261,13 @@ class _Batch:
     def tick(self, now_ms: int) -> list[str]:
         before = self.clock.now_ms
         clock_ms = self.clock.tick(now_ms, self.lateness_ms)
-        if clock_ms == before and not self.unpublished and not self.due.has_due(clock_ms):
+        self._tend(clock_ms)
+        if (
+            clock_ms == before
+            and not self.unpublished
+            and not self.purse.changed
+            and not self.due.has_due(clock_ms)
+        ):
             return []
         self._fire(clock_ms)
         return self._commit(publish=True)
@@ -251,7 +281,7 @@ class _Batch:
                 contract = Outcome
                 outcome = decode_outcome(raw)
                 ts = event_time(outcome.ts, ingested_ms, self.world)
-                step = on_outcome(self._touch(outcome.user_id, ts), outcome, ts)
+                step = on_outcome(self._touch(outcome.user_id, ts), outcome, ts, self.purse)
             else:
                 contract = BehaviorEvent
                 step = self._event(decode_event(raw), partition, ingested_ms)
@@ -268,8 +298,8 @@ class _Batch:
         before_ms = ts - self.lateness_ms
         wake_ms = customer.book.wake_at_ms()
         if wake_ms is not None and wake_ms <= before_ms:
-            self._publish(on_due(event.user_id, customer, before_ms, self.world))
-        step = on_event(customer, event, ts, ingested_ms, self.world)
+            self._publish(on_due(event.user_id, customer, before_ms, self.world, self.purse))
+        step = on_event(customer, event, ts, ingested_ms, self.world, self.purse)
         self.clock.observe(partition, ts, ingested_ms)
         return step
 
@@ -297,7 +327,10 @@ class _Batch:
             customer = self._touch(user_id, clock_ms)
             book = customer.book
             book.hints = [hint for hint in book.hints if hint > clock_ms]
-            self._publish(on_due(user_id, customer, clock_ms, self.world))
+            self._publish(on_due(user_id, customer, clock_ms, self.world, self.purse))
+
+    def _tend(self, now_ms: int) -> None:
+        self.purse.tend(now_ms, self.world.metered, self.world.policy)
 
     def _publish(self, emits: list[Emit]) -> None:
         counters = self.decider.counters
@@ -338,6 +371,10 @@ class _Batch:
         if publish or len(unpublished) > self.decider.unpublished_limit:
             self._publish_profiles()
         dirty.update(self.due.take_writes())
+        if self.purse.changed:
+            dirty.update(self.purse.take_writes())
+            for ask in self.purse.take_asks():
+                self.outputs.append(_output(names.ASKS, ask.campaign_id, encode(ask)))
         dirty[_SHARD] = _encode_shard((self.clock.encode(), unpublished))
         self.store.put_all(dirty)
         return self.outputs

@@ -46,7 +46,7 @@ class Decision(Struct, frozen=True):
     ``value`` is what the shop expects of it, less its cost; ``because`` are the features that moved
     the score most, in words; ``losers`` are the other campaigns of the moment. ``deferred_ms`` is
     how long it waited for the quiet hours to end, ``paid_day`` the day of the budget that paid
-    ``cost_micros`` for it.
+    ``cost_micros`` for it, ``paid_number`` which payment from its shard's money of that day it was.
     """
 
     decision_id: str
@@ -78,4 +78,5 @@ class Decision(Struct, frozen=True):
     deferred_ms: int = 0
     cost_micros: int = 0
     paid_day: str = ""
+    paid_number: int = 0
     schema_version: int = SCHEMA_VERSION

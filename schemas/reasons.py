@@ -114,7 +114,12 @@ REASONS: Final[dict[str, Reason]] = {
         "caps", "suppressed", "more messages lie in the caps' windows than are remembered"
     ),
     "no_budget": Reason(
-        "budget", "suppressed", "the budget of each channel is spent, or kept for later in the day"
+        "budget",
+        "suppressed",
+        "the budget of each channel is spent, lent out, or kept for later in the day",
+    ),
+    "awaiting_budget": Reason(
+        "budget", "suppressed", "money was asked of the budget's keeper and has not come yet"
     ),
     "no_offer": Reason(
         "arbitration", "suppressed", "no offer within the limits leaves the least margin"

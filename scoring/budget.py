@@ -16,17 +16,17 @@ from collections.abc import Iterable
 from typing import Final
 
 import msgspec
-from msgspec import Struct, field
+from msgspec import Struct
 
-from schemas.budget import Ask, Budget, Lease, Loans, micros
+from schemas.budget import Ask, Budget, Lease, Loans
 from schemas.outcome import Channel
-from state.days import day_bounds, newest_ended_day
+from state.days import newest_ended_day
+from state.loans import Leases, Standing, merged
 from state.profile import CorruptState
-from state.purse import DAYS_KEPT, merged
 
 VERSION: Final = 1
-HEAD_START_MS: Final = 1_800_000
-"""How far an evenly paced day is ahead of the clock: the first shoppers find money at midnight."""
+DAYS_OPEN: Final = 7
+"""For how many days after its end a day's unspent loans can still be given back."""
 RECALL_MS: Final = 60_000
 """How often shards are asked for what they do not need, while another finds nothing left."""
 
@@ -73,17 +73,12 @@ _decode: Final = msgspec.msgpack.Decoder(Ledger).decode
 
 
 class _Book(Struct):
-    """One channel's loans while asks are answered; ``out`` is lent less taken back, by day."""
+    """One channel's loans while asks are answered."""
 
     days: dict[str, dict[str, tuple[int, int]]]
     past: int
     past_day: str
     recall_ms: int
-    out: dict[str, int] = field(default_factory=dict)
-
-    @property
-    def total(self) -> int:
-        return self.past + sum(self.out.values())
 
 
 def answer(ledger: Ledger, asks: Iterable[Ask]) -> Lease | None:
@@ -91,16 +86,35 @@ def answer(ledger: Ledger, asks: Iterable[Ask]) -> Lease | None:
     return _Answer(ledger).run(sorted(asks, key=lambda ask: (ask.at_ms, ask.shard)))
 
 
+class Keeper:
+    """Lends at once, to shards that share its ``leases``: where all of a stream is one process."""
+
+    def __init__(self, leases: Leases) -> None:
+        self._leases = leases
+        self._ledgers: dict[str, Ledger] = {}
+
+    def __call__(self, ask: Ask) -> None:
+        """Answer an ask."""
+        campaign = ask.campaign_id
+        ledger = self._ledgers.get(campaign)
+        if ledger is None:
+            lease = self._leases.get(campaign, Lease(campaign))
+            ledger = self._ledgers[campaign] = Ledger(lease)
+        news = answer(ledger, [ask])
+        if news is not None:
+            self._leases.accept(news)
+
+
 class _Answer:
     """The asks of one campaign that came together."""
 
     def __init__(self, ledger: Ledger) -> None:
         self.ledger = ledger
+        self.standing = Standing(ledger.lease)
         self.books: dict[Channel, _Book] = {}
         for channel, loans in ledger.lease.channels.items():
             days = {day: dict(lent) for day, lent in loans.days.items()}
-            out = {day: _outstanding(lent) for day, lent in days.items()}
-            self.books[channel] = _Book(days, loans.past, loans.past_day, loans.recall_ms, out)
+            self.books[channel] = _Book(days, loans.past, loans.past_day, loans.recall_ms)
         self.news = False
 
     def run(self, asks: list[Ask]) -> Lease | None:
@@ -133,7 +147,7 @@ class _Answer:
         back = min(lent, ask.returned) - taken
         if back > 0:
             book.days[ask.day][ask.shard] = (lent, taken + back)
-            book.out[ask.day] -= back
+            self.standing.add(ask.channel, ask.day, -back)
             self.news = True
         if ask.held < lent:
             self.news = True  # a loan that did not reach the shard, or has not yet
@@ -147,59 +161,43 @@ class _Answer:
             return True
         unit = max(1, ask.unit)
         loan = -(-need // unit) * unit
-        room = self._room(self.ledger.budget, ask)
+        room = self.standing.room(self.ledger.budget, ask.channel, ask.day, ask.at_ms)
         if room is not None:
             shards = max(len(book.days.get(ask.day, ())), asking)
             loan = min(loan, room, max(unit, room // (2 * shards))) // unit * unit
         if loan <= 0:
             return False
         book.days.setdefault(ask.day, {})[ask.shard] = (lent + loan, taken)
-        book.out[ask.day] = book.out.get(ask.day, 0) + loan
+        self.standing.add(ask.channel, ask.day, loan)
         self.news = True
         return True
 
-    def _room(self, budget: Budget, ask: Ask) -> int | None:
-        """What may still be lent for the channel and day; None is any amount."""
-        day, book = ask.day, self._book(ask.channel)
-        whole, own = budget.limits(ask.channel)
-        books = self.books.values()
-        rooms = []
-        if whole.total is not None:
-            rooms.append(micros(whole.total) - sum(each.total for each in books))
-        if whole.per_day is not None:
-            used = sum(each.out.get(day, 0) for each in books)
-            rooms.append(_opened(budget, micros(whole.per_day), day, ask.at_ms) - used)
-        if own.total is not None:
-            rooms.append(micros(own.total) - book.total)
-        if own.per_day is not None:
-            used = book.out.get(day, 0)
-            rooms.append(_opened(budget, micros(own.per_day), day, ask.at_ms) - used)
-        return min(rooms, default=None)
-
     def _overlent(self) -> bool:
-        """Whether more is out than the budget, which somebody has cut since, holds in all."""
+        """Whether more is out than a budget holds that somebody has cut since."""
         budget = self.ledger.budget
         if budget is None:
             return False
-        everything = sum(book.total for book in self.books.values())
-        return (budget.total is not None and everything > micros(budget.total)) or any(
-            limit.total is not None and self._book(channel).total > micros(limit.total)
-            for channel, limit in budget.channels.items()
+        ended = newest_ended_day(self.ledger.newest_ms)
+        return any(
+            not self.standing.within(budget, channel, day)
+            for channel, book in self.books.items()
+            for day in book.days
+            if day > ended
         )
 
     def _recall(self) -> None:
         now_ms = self.ledger.newest_ms
-        for book in self.books.values():
-            if now_ms >= book.recall_ms + RECALL_MS and any(book.out.values()):
+        for channel, book in self.books.items():
+            if now_ms >= book.recall_ms + RECALL_MS and self.standing.is_out(channel):
                 book.recall_ms = now_ms
                 self.news = True
 
     def _fold_days(self) -> None:
-        """What is out of a day whose accounts the shards have closed is spent for good."""
-        closed = newest_ended_day(self.ledger.newest_ms, DAYS_KEPT)
-        for book in self.books.values():
+        """What is out of a day long ended is spent for good."""
+        closed = newest_ended_day(self.ledger.newest_ms, DAYS_OPEN)
+        for channel, book in self.books.items():
             for day in [day for day in book.days if day <= closed]:
-                book.past += book.out.pop(day, 0)
+                book.past += self.standing.close(channel, day)
                 del book.days[day]
                 book.past_day = max(book.past_day, day)
                 self.news = True
@@ -209,16 +207,3 @@ class _Answer:
         if book is None:
             book = self.books[channel] = _Book({}, 0, "", 0)
         return book
-
-
-def _outstanding(lent: dict[str, tuple[int, int]]) -> int:
-    return sum(granted - taken for granted, taken in lent.values())
-
-
-def _opened(budget: Budget, limit: int, day: str, at_ms: int) -> int:
-    """How much of a day's limit may be out at a moment."""
-    if budget.pace == "none":
-        return limit
-    start, end = day_bounds(budget.zone, day)
-    passed = min(end - start, max(0, at_ms - start + HEAD_START_MS))
-    return limit * passed // (end - start)

@@ -30,6 +30,7 @@ from scoring.world import World
 from state.book import EXPOSURES_LIMIT, Armed, Exposure, Send
 from state.customer import Customer
 from state.fact import id64
+from state.purse import SPENT
 
 if TYPE_CHECKING:
     from state.purse import Purse
@@ -176,7 +177,7 @@ class _Moment:
         """Publish a decision, if it can be paid for."""
         choice = choose(candidate, self.world)
         if choice is None:
-            self.refused.append((candidate, "no_budget"))
+            self.refused.append((candidate, SPENT))
             return
         rivals = () if is_transactional(candidate.spec) else self._losers(candidate)
         decision = _decision(candidate, choice, rivals, self.world)
@@ -217,9 +218,7 @@ class _Moment:
             self.refused.append((candidate, "deferred"))
             self._defer(candidate)
             return
-        self._publish(candidate, sealed)
-        if self.purse is not None:
-            self.purse.redeem(sealed)
+        self._publish(candidate, sealed)  # the purse has paid for it since it was opened
 
     def _defer(self, candidate: Candidate) -> None:
         """Let it wait for the morning, in the place of what the campaign has waiting already."""
@@ -339,7 +338,8 @@ def _decision(
         losers=losers,
         deferred_ms=at_ms - candidate.since_ms,
         cost_micros=choice.cost_micros,
-        paid_day=choice.paid_day,
+        paid_day=choice.paid.day,
+        paid_number=choice.paid.number,
     )
 
 

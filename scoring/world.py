@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from schemas.budget import Lease
 from schemas.control import (
     Campaign,
     CatalogueItem,
@@ -29,6 +30,7 @@ from scoring.model import LogisticModel, prior_model, verify
 from scoring.offers import PriceList
 from scoring.policies import POLICIES
 from scoring.zones import zone
+from state.loans import Leases
 
 AUDITED_SHARE: Final = 16
 """Refused candidates are audited in full for one customer in so many, by hash; the ends of all
@@ -43,7 +45,8 @@ class World:
     ``campaigns`` are the active ones by id, ``shops`` those of each chain, and ``every_shop``
     all of them under ``<chain>/<id>``; ``lists`` is what to recommend, by the list's id and what it
     goes with.
-    ``audited_share`` is 1 where every refusal must be told, as in a preview.
+    ``leases`` are what the shards were lent of the budgets, and ``metered`` the active campaigns
+    that have one. ``audited_share`` is 1 where every refusal must be told, as in a preview.
     """
 
     def __init__(self) -> None:
@@ -59,6 +62,8 @@ class World:
         self.forecasts: dict[str, Forecast] = {}
         self.responses: dict[str, LearnedResponse] = {}
         self.sealed: dict[str, Decision] = {}
+        self.leases = Leases()
+        self.metered: tuple[Campaign, ...] = ()
         self.audited_share = AUDITED_SHARE
         self._updated: dict[str, int] = {}
         self._index: Index | None = None
@@ -108,7 +113,8 @@ class World:
     def accept(self, key: str, value: bytes | None) -> None:
         """Put a control record in force, or withdraw the one of this key when there is no value.
 
-        A record older than the one in force is ignored, so order and repeats do not matter.
+        A record older than the one in force is ignored, so order and repeats do not matter. Loans
+        are never withdrawn: what was lent may have been spent.
 
         Raises:
             RefusedControl: it cannot be used; everything stays as it was.
@@ -126,6 +132,9 @@ class World:
             raise RefusedControl(
                 "refused_control", f"key {key!r} does not match its record {control_key(record)!r}"
             )
+        if isinstance(record, Lease):
+            self.leases.accept(record)  # which merges: each record has only grown
+            return
         age = record.version if isinstance(record, Posterior) else record.updated_ms
         if age < self._updated.get(key, -1):
             return
@@ -139,6 +148,8 @@ class World:
                 self._forget(record.id)
                 if record.status == "active":
                     self.campaigns[record.id] = record
+                    if record.budget is not None:
+                        self.metered = (*self.metered, record)
             case Model():
                 self.model = verify(record)
             case Policy():
@@ -184,7 +195,9 @@ class World:
             raise RefusedControl("refused_campaign", f"trigger.zone: {error.args[0]}") from None
 
     def _forget(self, campaign: str) -> None:
-        self.campaigns.pop(campaign, None)
+        before = self.campaigns.pop(campaign, None)
+        if before is not None and before.budget is not None:
+            self.metered = tuple(spec for spec in self.metered if spec.id != campaign)
         self._price_lists.pop(campaign, None)
         self._chains.pop(campaign, None)
         self._index = None

@@ -4,38 +4,43 @@ Shards decide in parallel and without asking anybody, so a campaign's budget is 
 sums by one keeper (`scoring.budget`): a shard spends what it holds, asks for more in time, and
 gives back what it does not need. A message whose money is not at hand is not sent.
 
-    lent (control topic, only grows) - returned - spent - pledged = free to spend
+    lent (control topic, only grows) - returned - spent = free to spend
+
+A shard spends only while all that it knows to be lent lies within the budget in force, so that a
+budget that was cut holds from the moment the shard hears of it.
 
 Spent and returned are state of the shard and go back to the checkpoint in a crash; loans are on
-the control topic and stay. What makes the sum right again:
+the control topic and stay, and so do the decisions that were published. What makes the sum right:
 
-- decisions published since the checkpoint get a `Purse.pledge` before anything is decided: nobody
-  else spends their money before they are made again;
+- each payment of an account has a number, which its decision carries: a decision that was published
+  after the state was saved is paid for before anything is decided, once;
 - the keeper publishes what it took back, and a shard that has forgotten giving it believes that;
 - a shard that finds loans but has never had a purse has lost its state: those loans are void.
 
-Layout, little-endian: magic ``BKP``, version ``u8``, spent and returned ``i64`` for an account; the
-index has the same head before MessagePack.
+Layout, little-endian: magic ``BKP``, version ``u8``; then spent, returned and number of payments,
+each ``i64``, for an account, and MessagePack for the index.
 """
 
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Iterable
-from typing import Final
+from collections.abc import Callable, Iterable, Mapping
+from typing import Final, NamedTuple
 
 import msgspec
 
-from schemas.budget import Ask, Budget, Lease, Loans, micros
+from schemas.budget import Ask, Budget, Lease, micros
 from schemas.control import Campaign, Policy
 from schemas.decision import Decision
 from schemas.outcome import Channel
 from state.days import day_bounds, day_of, newest_ended_day
+from state.loans import Leases
 from state.profile import CorruptState
 
 VERSION: Final = 1
-UNMETERED: Final = "-"
-"""The day of a charge that no budget binds."""
+SPENT: Final = "no_budget"
+AWAITED: Final = "awaiting_budget"
+"""Reasons of `schemas.reasons`: nothing is left to be lent, or it has not come yet."""
 
 FIRST_MESSAGES: Final = 4
 """What a shard asks for before it knows its need, in messages."""
@@ -49,77 +54,42 @@ IMPATIENCE_LIMIT_MS: Final = 60_000
 
 _MAGIC: Final = b"BKP"
 _INDEX: Final = "\x00purse"
-_ACCOUNT: Final = struct.Struct("<3sBqq")
+_ACCOUNT: Final = struct.Struct("<3sBqqq")
 _HEAD: Final = struct.Struct("<3sB")
-_NOTHING: Final = Loans()
 _NEVER: Final = (0, 0)
 
 _Name = tuple[str, Channel, str]
 """Campaign, channel, day."""
 
 
-def merged(one: Lease | None, other: Lease) -> Lease:
-    """Two records of a campaign's loans as one: of each amount the greater."""
-    if one is None:
-        return other
-    channels = dict(one.channels)
-    for channel, loans in other.channels.items():
-        known = channels.get(channel)
-        channels[channel] = loans if known is None else _merged_loans(known, loans)
-    return Lease(one.campaign_id, channels, max(one.updated_ms, other.updated_ms))
+class Paid(NamedTuple):
+    """The day whose money paid for a message, and which payment from it; "" when none had to."""
+
+    day: str
+    number: int
 
 
-def _merged_loans(one: Loans, other: Loans) -> Loans:
-    newer = max(one, other, key=lambda loans: (loans.past_day, loans.past))
-    days: dict[str, dict[str, tuple[int, int]]] = {}
-    for loans in (one, other):
-        for day, lent in loans.days.items():
-            if day <= newer.past_day:
-                continue
-            into = days.setdefault(day, {})
-            for shard, (granted, taken) in lent.items():
-                before = into.get(shard, _NEVER)
-                into[shard] = (max(before[0], granted), max(before[1], taken))
-    return Loans(days, newer.past, newer.past_day, max(one.recall_ms, other.recall_ms))
-
-
-class Leases(dict[str, Lease]):
-    """All loans that a subtask has heard of, by campaign; ``recalls`` counts requests to return."""
-
-    recalls = 0
-
-    def accept(self, lease: Lease) -> None:
-        """Merge a record into what is known."""
-        known = self.get(lease.campaign_id)
-        now = self[lease.campaign_id] = merged(known, lease)
-        if known is not None and any(
-            channel in known.channels and loans.recall_ms > known.channels[channel].recall_ms
-            for channel, loans in now.channels.items()
-        ):
-            self.recalls += 1
-
-    def loans(self, campaign_id: str, channel: Channel) -> Loans:
-        """One channel's loans."""
-        lease = self.get(campaign_id)
-        return _NOTHING if lease is None else lease.channels.get(channel, _NOTHING)
+UNMETERED: Final = Paid("", 0)
 
 
 class _Account:
     """What one shard did with its loan of one campaign, channel and day."""
 
     __slots__ = (
-        "ask_again_ms", "lent", "patience_ms", "pledged",
-        "recall_ms", "recent", "returned", "spent",
+        "ask_again_ms", "asked_for_ms", "lent", "patience_ms", "payments",
+        "recall_ms", "recent", "returned", "spent", "unmet",
     )  # fmt: skip
 
-    def __init__(self, spent: int = 0, returned: int = 0) -> None:
+    def __init__(self, spent: int = 0, returned: int = 0, payments: int = 0) -> None:
         self.spent = spent
         self.returned = returned
-        self.pledged = 0
+        self.payments = payments
         # Not saved: what it takes to ask neither too often nor for too much.
         self.lent = 0
         self.recent = 0
+        self.unmet = 0
         self.recall_ms = 0
+        self.asked_for_ms = -1
         self.ask_again_ms = 0
         self.patience_ms = PATIENCE_MS
 
@@ -129,14 +99,26 @@ class Purse:
 
     Read through ``get`` and written through what `take_writes` returns, in one commit with the
     customers whose messages it paid for. ``leases`` is the subtask's, shared by its shards.
+
+    ``published`` are decisions that the shard published lately, whether or not the state at hand
+    knows of them. ``inherited`` are the loans from before this run: void if the state is new.
+    ``lender`` answers asks at once, by way of ``leases``; without one they wait for `take_asks`.
     """
 
-    def __init__(self, shard: str, get: Callable[[str], bytes | None], leases: Leases) -> None:
+    def __init__(
+        self,
+        shard: str,
+        get: Callable[[str], bytes | None],
+        leases: Leases,
+        published: Iterable[Decision] = (),
+        inherited: Mapping[str, Lease] | None = None,
+        lender: Callable[[Ask], None] | None = None,
+    ) -> None:
         self._shard = shard
+        self._lender = lender
         self._get = get
         self._leases = leases
         self._accounts: dict[_Name, _Account] = {}
-        self._pledges: dict[str, tuple[_Name, int]] = {}
         self._dirty: set[_Name] = set()
         self._writes: dict[str, bytes | None] = {}
         self._asks: dict[_Name, Ask] = {}
@@ -147,78 +129,65 @@ class Purse:
         self._index_changed = data is None
         self._closed, self._names = ("", set()) if data is None else _decode_index(data)
         if data is None:
-            self._void_loans()
+            self._void(leases if inherited is None else inherited)
+        self._pay_published(published)
 
-    def covers(self, spec: Campaign, channel: Channel, at_ms: int, cost: int) -> bool:
-        """Whether `reserve` would find the money; asks for it when not."""
+    @property
+    def changed(self) -> bool:
+        """Whether there is anything to write or to ask."""
+        return bool(self._dirty or self._writes or self._index_changed or self._asks)
+
+    def refusal(self, spec: Campaign, channel: Channel, at_ms: int, cost: int) -> str:
+        """Why a message of ``cost`` micro-units cannot be paid for now; "" if it can.
+
+        Asks for money when there is too little.
+        """
         budget = spec.budget
         if budget is None or cost <= 0 or not budget.meters(channel):
-            return True
+            return ""
         name = (spec.id, channel, day_of(budget.zone, at_ms))
         account = self._account(name)
         if account is None:
-            return False
-        free = self._free(name, account)
-        if free < cost:
-            self._ask(name, account, free, cost, at_ms, spec, budget)
-            return False
-        return True
+            return SPENT
+        free = self._usable(name, account, budget)
+        if free >= cost:
+            return ""
+        account.unmet += cost
+        self._ask(name, account, free, cost, at_ms, spec, budget)
+        if self._lender is not None and self._usable(name, account, budget) >= cost:
+            return ""
+        room = self._leases.standing(spec.id).room(budget, channel, name[2], at_ms)
+        return AWAITED if room is None or room >= cost else SPENT
 
-    def reserve(self, spec: Campaign, channel: Channel, at_ms: int, cost: int) -> str:
-        """Pay ``cost`` micro-units for a message decided at ``at_ms``; all or nothing.
+    def reserve(self, spec: Campaign, channel: Channel, at_ms: int, cost: int) -> Paid | None:
+        """Pay ``cost`` micro-units for a message decided at ``at_ms``; None if it cannot be paid.
 
-        Returns the day whose money it is, to be kept until the message's fate is known and handed
-        to `release` if it was not sent (nothing is to be done when it was); `UNMETERED` if no
-        budget binds it; "" if the money is not at hand.
+        What it returns is to be kept until the message's fate is known: the day is handed to
+        `release` if it was not sent, and nothing is to be done when it was.
         """
+        if self.refusal(spec, channel, at_ms, cost):
+            return None
         budget = spec.budget
         if budget is None or cost <= 0 or not budget.meters(channel):
             return UNMETERED
         name = (spec.id, channel, day_of(budget.zone, at_ms))
-        account = self._account(name)
-        if account is None:
-            return ""
-        free = self._free(name, account)
-        if free >= cost:
-            account.spent += cost
-            account.recent += cost
-            self._dirty.add(name)
-            self._ask(name, account, free - cost, cost, at_ms, spec, budget)
-            return name[2]
+        account = self._accounts[name]
+        account.spent += cost
+        account.recent += cost
+        account.payments += 1
+        self._dirty.add(name)
+        free = self._usable(name, account, budget)
         self._ask(name, account, free, cost, at_ms, spec, budget)
-        return ""
+        return Paid(name[2], account.payments)
 
     def release(self, campaign_id: str, channel: Channel, day: str, cost: int) -> None:
         """Put back what `reserve` took from ``day``: the message was not sent."""
-        if day in ("", UNMETERED):
+        if not day:
             return
         name = (campaign_id, channel, day)
         account = self._account(name)
         if account is not None:  # else the day's books are closed, and what it cost stays spent
             account.spent -= cost
-            self._dirty.add(name)
-
-    def pledge(self, decision: Decision) -> None:
-        """Keep money for a decision that was published but is to be made again."""
-        name = _name_of(decision)
-        if name is None or decision.decision_id in self._pledges:
-            return
-        account = self._account(name)
-        if account is not None:
-            account.pledged += decision.cost_micros
-            self._pledges[decision.decision_id] = (name, decision.cost_micros)
-
-    def redeem(self, decision: Decision) -> None:
-        """Pay for a decision that is made again as it was published: its money is gone already."""
-        name = _name_of(decision)
-        if name is None:
-            return
-        pledged = self._pledges.pop(decision.decision_id, None)
-        account = self._account(name)
-        if account is not None:
-            if pledged is not None:
-                account.pledged -= pledged[1]
-            account.spent += decision.cost_micros
             self._dirty.add(name)
 
     def tend(self, now_ms: int, metered: tuple[Campaign, ...], policy: Policy) -> None:
@@ -230,7 +199,7 @@ class Purse:
             return  # no event has come yet, so nobody knows what day it is
         if self._recalls != self._leases.recalls:
             self._recalls = self._leases.recalls
-            self._answer_recalls(now_ms)
+            self._answer_recalls(now_ms, {spec.id: spec.budget for spec in metered})
         if metered is self._tended and now_ms < self._tend_at_ms:
             return
         self._tended = metered
@@ -247,7 +216,7 @@ class Purse:
                     name = (spec.id, channel, today)
                     account = self._account(name)
                     if account is not None:
-                        free = self._free(name, account)
+                        free = self._usable(name, account, budget)
                         self._ask(name, account, free, cost, now_ms, spec, budget)
 
     def take_asks(self) -> Iterable[Ask]:
@@ -260,7 +229,7 @@ class Purse:
         for name in self._dirty:
             account = self._accounts[name]
             self._writes[_key(name)] = _ACCOUNT.pack(
-                _MAGIC, VERSION, account.spent, account.returned
+                _MAGIC, VERSION, account.spent, account.returned, account.payments
             )
         self._dirty.clear()
         if self._index_changed:
@@ -296,8 +265,15 @@ class Purse:
             self._dirty.add(name)
         if lent > account.lent:
             account.lent = lent
+            account.unmet = 0
             account.patience_ms, account.ask_again_ms = PATIENCE_MS, 0
-        return lent - account.returned - account.spent - account.pledged
+        return lent - account.returned - account.spent
+
+    def _usable(self, name: _Name, account: _Account, budget: Budget) -> int:
+        """What is free, and nothing while more is lent than the budget holds."""
+        free = self._free(name, account)
+        within = self._leases.standing(name[0]).within(budget, name[1], name[2])
+        return free if within else min(free, 0)
 
     def _ask(
         self,
@@ -309,13 +285,16 @@ class Purse:
         spec: Campaign,
         budget: Budget,
     ) -> None:
-        """Ask for more when little is left: for a quarter of what the day took so far."""
-        step = max(FIRST_MESSAGES * cost, account.spent // 4)
+        """Ask for more when little is left: for a quarter of what the day took so far, or more."""
+        step = max(FIRST_MESSAGES * cost, account.spent // 4, account.unmet)
+        if spec.updated_ms != account.asked_for_ms:  # the keeper may not know of this budget yet
+            account.asked_for_ms = spec.updated_ms
+            account.patience_ms, account.ask_again_ms = PATIENCE_MS, 0
         if free >= max(cost, step // 2) or at_ms < account.ask_again_ms:
             return
         account.ask_again_ms = at_ms + account.patience_ms
         account.patience_ms = min(2 * account.patience_ms, IMPATIENCE_LIMIT_MS)
-        wanted = account.spent + account.pledged + account.returned + step
+        wanted = account.spent + account.returned + step
         self._tell(name, account, wanted, cost, at_ms, budget, spec.updated_ms)
 
     def _tell(
@@ -329,7 +308,7 @@ class Purse:
         budget_ms: int = 0,
     ) -> None:
         campaign, channel, day = name
-        self._asks[name] = Ask(
+        ask = Ask(
             campaign_id=campaign,
             channel=channel,
             day=day,
@@ -342,6 +321,10 @@ class Purse:
             budget=budget,
             budget_ms=budget_ms,
         )
+        if self._lender is None:
+            self._asks[name] = ask
+        else:
+            self._lender(ask)
 
     def _give_back(self, name: _Name, account: _Account, keep: int, now_ms: int) -> None:
         surplus = self._free(name, account) - keep
@@ -350,13 +333,16 @@ class Purse:
             self._dirty.add(name)
             self._tell(name, account, 0, 0, now_ms)
 
-    def _answer_recalls(self, now_ms: int) -> None:
+    def _answer_recalls(self, now_ms: int, budgets: Mapping[str, Budget | None]) -> None:
         """Give back what was lent beyond the need since the last recall."""
         for name in self._names:
             recall_ms = self._leases.loans(name[0], name[1]).recall_ms
             account = self._account(name)
             if account is not None and recall_ms > account.recall_ms:
-                self._give_back(name, account, account.recent, now_ms)
+                budget = budgets.get(name[0])
+                standing = self._leases.standing(name[0])
+                needed = budget is not None and standing.within(budget, name[1], name[2])
+                self._give_back(name, account, account.recent if needed else 0, now_ms)
                 account.recall_ms, account.recent = recall_ms, 0
 
     def _close_days(self, now_ms: int) -> None:
@@ -375,8 +361,9 @@ class Purse:
             self._closed = closed
             self._index_changed = True
 
-    def _void_loans(self) -> None:
-        for campaign, lease in self._leases.items():
+    def _void(self, inherited: Mapping[str, Lease]) -> None:
+        """Count as spent whatever was lent to this shard when it still had its state."""
+        for campaign, lease in inherited.items():
             for channel, loans in lease.channels.items():
                 for day, lent in loans.days.items():
                     granted, taken = lent.get(self._shard, _NEVER)
@@ -386,25 +373,24 @@ class Purse:
                         self._names.add(name)
                         self._dirty.add(name)
 
-
-class OpenPurse(Purse):
-    """A purse that always has money, for a look at a decision that nobody will be sent."""
-
-    def __init__(self) -> None:
-        super().__init__("", lambda _: None, Leases())
-
-    def covers(self, spec: Campaign, channel: Channel, at_ms: int, cost: int) -> bool:
-        """Always."""
-        return True
-
-    def reserve(self, spec: Campaign, channel: Channel, at_ms: int, cost: int) -> str:
-        """Pays for anything and keeps no account."""
-        return UNMETERED
+    def _pay_published(self, published: Iterable[Decision]) -> None:
+        """Pay for what was published after the state was saved; it is gone, whatever comes now."""
+        newest: dict[_Name, int] = {}
+        for decision in published:
+            name = _name_of(decision)
+            account = None if name is None else self._account(name)
+            if name is None or account is None or decision.paid_number <= account.payments:
+                continue
+            account.spent += decision.cost_micros
+            newest[name] = max(newest.get(name, 0), decision.paid_number)
+            self._dirty.add(name)
+        for name, number in newest.items():
+            self._accounts[name].payments = number
 
 
 def _name_of(decision: Decision) -> _Name | None:
     """The account that paid for a decision; None if it cost no budget anything."""
-    if decision.status != "send" or decision.paid_day in ("", UNMETERED):
+    if decision.status != "send" or not decision.paid_day:
         return None
     return decision.campaign_id, decision.channel, decision.paid_day
 
@@ -416,9 +402,9 @@ def _key(name: _Name) -> str:
 def _decode_account(data: bytes | None) -> _Account:
     if data is None or len(data) != _ACCOUNT.size:
         raise CorruptState(f"a purse's account of {0 if data is None else len(data)} bytes")
-    magic, version, spent, returned = _ACCOUNT.unpack(data)
+    magic, version, spent, returned, payments = _ACCOUNT.unpack(data)
     _check_head(magic, version)
-    return _Account(spent, returned)
+    return _Account(spent, returned, payments)
 
 
 def _decode_index(data: bytes) -> tuple[str, set[_Name]]:

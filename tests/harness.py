@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
+from msgspec import convert
 
+from operators import names
+from operators.granting import Granter
 from operators.learning import Learner
+from operators.sealing import leases_in
 from operators.shard import SEPARATOR, Decider, DeciderConfig, MemoryStore, shard_of
 from schemas import topics
+from schemas.budget import Lease
 from schemas.control import ControlRecord, control_key
 from schemas.decision import Decision
 from schemas.wire import encode
@@ -26,8 +31,20 @@ def control(*records: ControlRecord) -> list[tuple[str, bytes]]:
     return [(control_key(record), encode(record)) for record in records]
 
 
+class Checkpoint(NamedTuple):
+    """State of the operators, and how far the inputs were read."""
+
+    stores: dict[str, MemoryStore]
+    arms: dict[str, bytes]
+    ledgers: dict[str, bytes]
+    offsets: dict[tuple[str, int], int]
+
+
 class Harness:
-    """Kafka, the shards' state and the two operators, in one process and one thread."""
+    """Kafka, the shards' state and the three operators, in one process and one thread.
+
+    Loans are heard when the events of a `send` are all decided, as they would be in no hurry.
+    """
 
     def __init__(
         self,
@@ -39,9 +56,13 @@ class Harness:
     ) -> None:
         self.shards = shards
         self.stores: dict[str, MemoryStore] = defaultdict(MemoryStore)
-        self.decider = Decider(DeciderConfig(cached_customers), control(*records), sealed)
+        self.config = DeciderConfig(cached_customers, shards=shards)
+        self._control = dict(control(*records))
+        self.decider = Decider(self.config, self._control.items(), sealed)
         self.learner = Learner((1.0, 19.0))
         self.arms: dict[str, bytes] = {}
+        self.granter = Granter()
+        self.ledgers: dict[str, bytes] = {}
         self.outputs: dict[str, list[dict[str, Any]]] = defaultdict(list)
         self._offsets: dict[tuple[str, int], int] = defaultdict(int)
 
@@ -87,7 +108,50 @@ class Harness:
     def restart(self, **changes: Any) -> None:
         """Lose everything that is only in memory; state, arms and offsets remain."""
         snapshot = changes.pop("records", ())
-        self.decider = Decider(DeciderConfig(), control(*snapshot), changes.pop("sealed", ()))
+        self.decider = Decider(
+            DeciderConfig(shards=self.shards), control(*snapshot), changes.pop("sealed", ())
+        )
+
+    def put(self, record: ControlRecord) -> None:
+        """Publish a control record."""
+        [(key, value)] = control(record)
+        self._control[key] = value
+        self.decider.on_control(key, value)
+
+    def checkpoint(self) -> Checkpoint:
+        """What a crash goes back to."""
+        stores = {shard: MemoryStore(store) for shard, store in self.stores.items()}
+        return Checkpoint(stores, dict(self.arms), dict(self.ledgers), dict(self._offsets))
+
+    def crash(self, saved: Checkpoint) -> None:
+        """Go back to a checkpoint; what was published stays, and operators read it as Flink's do.
+
+        Send the same payloads again to replay them.
+        """
+        self.stores = defaultdict(MemoryStore)
+        for shard, store in saved.stores.items():
+            self.stores[shard] = MemoryStore(store)
+        self.arms, self.ledgers = dict(saved.arms), dict(saved.ledgers)
+        self._offsets = defaultdict(int, saved.offsets)
+        sealed = [convert(each, Decision) for each in self.outputs[topics.DECISIONS]]
+        self.decider = Decider(self.config, self._control.items(), sealed, {})
+        leases = self._leases()
+        for lease in leases.values():
+            self.decider.world.leases.accept(lease)
+        self.granter = Granter(leases)
+
+    def start_fresh(self) -> None:
+        """Forget all state, as ``beckon run --fresh`` does; the topics stay."""
+        self.stores, self.arms, self.ledgers = defaultdict(MemoryStore), {}, {}
+        leases = self._leases()
+        self.decider = Decider(self.config, [*self._control.items(), *control(*leases.values())])
+        self.granter = Granter(leases)
+
+    def _leases(self) -> dict[str, Lease]:
+        records = self.outputs[topics.CONTROL]
+        return leases_in(
+            [(f"lease/{number}", encode(record)) for number, record in enumerate(records)]
+        )
 
     def customer(self, user_id: str) -> Customer:
         """A customer as the store holds it."""
@@ -108,17 +172,28 @@ class Harness:
 
     def _collect(self, outputs: list[str]) -> None:
         rewards: dict[str, list[str]] = defaultdict(list)
+        asks: dict[str, list[str]] = defaultdict(list)
         for output in outputs:
             topic, key, value = output.split(SEPARATOR, 2)
             self.outputs[topic].append(msgspec.json.decode(value.encode("latin-1")))
             if topic == topics.REWARDS:
                 rewards[key].append(value)
+            elif topic == names.ASKS:
+                asks[key].append(value)
         for arm, batch in rewards.items():
             self.arms[arm], published = self.learner.on_rewards(arm, self.arms.get(arm), batch)
-            for output in published:
-                topic, key, value = output.split(SEPARATOR, 2)
-                self.outputs[topic].append(msgspec.json.decode(value.encode("latin-1")))
-                self.decider.on_control(key, value.encode("latin-1"))
+            self._hear(published)
+        for campaign, batch in asks.items():
+            ledger = self.ledgers.get(campaign)
+            self.ledgers[campaign], published = self.granter.on_asks(campaign, ledger, batch)
+            self._hear(published)
+
+    def _hear(self, published: list[str]) -> None:
+        """Put what the other operators publish on the control topic in force."""
+        for output in published:
+            topic, key, value = output.split(SEPARATOR, 2)
+            self.outputs[topic].append(msgspec.json.decode(value.encode("latin-1")))
+            self.decider.on_control(key, value.encode("latin-1"))
 
 
 def _user_and_time(raw: bytes) -> tuple[str | None, int]:

@@ -76,7 +76,9 @@ def run(settings: Settings) -> None:
         ended = True
 
     signal.signal(signal.SIGTERM, end)
-    decider = Decider(DeciderConfig(cached_customers=1_000_000), control_snapshot(settings))
+    decider = Decider(
+        DeciderConfig(cached_customers=1_000_000, lends=True), control_snapshot(settings)
+    )
     store = MemoryStore()
     source = consumer(settings, "beckon-benchmark-plain-loop")
     sink = producer(settings, **{"linger.ms": 1})

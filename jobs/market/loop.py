@@ -84,7 +84,7 @@ class Engine:
 
     def __init__(self, control: Iterable[ControlRecord], *, keep_examples: bool = False) -> None:
         self.decider = Decider(
-            DeciderConfig(), [(control_key(record), encode(record)) for record in control]
+            DeciderConfig(lends=True), [(control_key(record), encode(record)) for record in control]
         )
         policy = self.decider.world.policy
         self.learner = Learner((policy.prior_alpha, policy.prior_beta))

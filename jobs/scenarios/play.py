@@ -1,8 +1,8 @@
 """Scenarios played: the stream's own core, with a clock that the story moves.
 
 Everything that happens is told to the core in order; what it says is gathered, and held against
-what the story expects once all of it is over. Campaigns have all the money they need here, and the
-channel is drawn as ever, so a story that names one had better offer one.
+what the story expects once all of it is over. A campaign spends its budget on the story alone, and
+the channel is drawn as ever, so a story that names one had better offer one.
 """
 
 from __future__ import annotations
@@ -60,8 +60,7 @@ class _Stage:
     def __init__(self, scenario: Scenario, case: Case) -> None:
         self._scenario = scenario
         self._case = case
-        free = [replace(campaign, budget=None) for campaign in scenario.campaigns]
-        records: list[ControlRecord] = [scenario.policy, *scenario.around, *free]
+        records: list[ControlRecord] = [scenario.policy, *scenario.around, *scenario.campaigns]
         self._sandbox = Sandbox([(control_key(each), encode(each)) for each in records])
         if case.score is not None:
             self._sandbox.decider.world.model = prior_model(case.score)

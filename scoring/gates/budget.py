@@ -5,6 +5,7 @@ from __future__ import annotations
 from schemas.budget import micros
 from schemas.control import Campaign, Policy
 from scoring.gates.base import Candidate, Gate
+from state.purse import AWAITED, SPENT
 
 
 def ready(spec: Campaign, policy: Policy) -> Gate | None:
@@ -16,14 +17,14 @@ def ready(spec: Campaign, policy: Policy) -> Gate | None:
     def gate(candidate: Candidate) -> str | None:
         purse, at_ms = candidate.purse, candidate.at_ms
         if purse is None:
-            return "no_budget"
-        candidate.channels = tuple(
-            [
-                channel
-                for channel in candidate.channels
-                if purse.covers(spec, channel, at_ms, costs[channel])
-            ]
-        )
-        return None if candidate.channels else "no_budget"
+            return SPENT
+        refusals = {
+            channel: purse.refusal(spec, channel, at_ms, costs[channel])
+            for channel in candidate.channels
+        }
+        candidate.channels = tuple([each for each, refusal in refusals.items() if not refusal])
+        if candidate.channels:
+            return None
+        return AWAITED if AWAITED in refusals.values() else SPENT
 
     return gate

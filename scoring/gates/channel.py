@@ -8,15 +8,16 @@ from schemas.budget import micros
 from schemas.outcome import Channel
 from scoring.gates.base import Candidate
 from scoring.world import World
+from state.purse import UNMETERED, Paid
 
 
 class Choice(NamedTuple):
-    """How a message goes out, and the day of the budget that pays for it ("" for none)."""
+    """How a message goes out, and what pays for it."""
 
     channel: Channel
     propensity: float
     cost_micros: int
-    paid_day: str
+    paid: Paid
 
 
 def choose(candidate: Candidate, world: World) -> Choice | None:
@@ -29,6 +30,6 @@ def choose(candidate: Candidate, world: World) -> Choice | None:
     spec, purse = candidate.spec, candidate.purse
     cost = micros(world.policy.channel_cost.get(channel, 0.0))
     if spec.budget is None or candidate.held_out:
-        return Choice(channel, propensity, cost, "")
-    day = "" if purse is None else purse.reserve(spec, channel, candidate.at_ms, cost)
-    return Choice(channel, propensity, cost, day) if day else None
+        return Choice(channel, propensity, cost, UNMETERED)
+    paid = None if purse is None else purse.reserve(spec, channel, candidate.at_ms, cost)
+    return None if paid is None else Choice(channel, propensity, cost, paid)

@@ -66,10 +66,11 @@ def test_the_planner_accepts_the_graph_in_thread_mode_with_our_uids(
     assert [name.rsplit(".", 1)[-1] for name in graph["python"]] == [
         "EmbeddedPythonKeyedCoProcessOperator",
         "EmbeddedPythonKeyedProcessOperator",
+        "EmbeddedPythonKeyedProcessOperator",
     ]
     assert set(graph["uids"]) >= {
         "inputs-source", "inputs-batch", "control-source", "decide", "rewards-batch", "learn",
-        "decide-sink", "learn-sink",
+        "decide-sink", "learn-sink", "asks-batch", "grant", "grant-sink",
     }  # fmt: skip
 
 
@@ -77,7 +78,7 @@ def test_process_mode_would_be_noticed(tmp_path: object) -> None:
     graph = planned(tmp_path, mode="process")
 
     assert all("EmbeddedPython" not in name for name in graph["python"])
-    assert len(graph["python"]) == 2
+    assert len(graph["python"]) == 3
 
 
 def test_the_names_we_call_exist_where_we_call_them() -> None:

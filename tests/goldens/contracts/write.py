@@ -92,6 +92,7 @@ RECORDS: Final[dict[str, Any]] = {
         deferred_ms=3_600_000,
         cost_micros=2_000,
         paid_day="2023-11-14",
+        paid_number=7,
     ),
     "campaign-event": Campaign(
         "spring",

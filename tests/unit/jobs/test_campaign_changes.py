@@ -42,6 +42,7 @@ class Broker:
     def __init__(self):
         self.topics = {CONTROL: [], CHANGES: []}
         self.refuses = None
+        self.awaited = {}
         self._open = []
 
     def init_transactions(self, _):
@@ -50,14 +51,18 @@ class Broker:
     def begin_transaction(self):
         self._open = []
 
-    def produce(self, topic, key, value):
-        self._open.append((topic, key, value))
+    def produce(self, topic, key, value, on_delivery):
+        self._open.append((topic, key, value, on_delivery))
 
     def commit_transaction(self, _):
         if self.refuses is not None:
             raise KafkaException(self.refuses)
-        for topic, key, value in self._open:
+        for topic, key, value, on_delivery in self._open:
             self.topics[topic].append((key, value))
+            on_delivery(None, Message(value, key, topic, len(self.topics[topic]) - 1))
+
+    def wait(self, _, upto):
+        self.awaited = upto
 
     def read(self, _, topics):
         (topic,) = topics
@@ -74,6 +79,7 @@ def broker(monkeypatch):
     monkeypatch.setattr(module, "producer", lambda *_, **__: broker)
     monkeypatch.setattr(module, "read_to_end", broker.read)
     monkeypatch.setattr(module, "control_snapshot", broker.snapshot)
+    monkeypatch.setattr(module, "wait_until_readable", broker.wait)
     monkeypatch.setattr(commands, "ensure_topics", lambda _: [])
     return broker
 
@@ -94,6 +100,7 @@ def test_every_change_is_published_with_a_record_of_who_and_when(broker):
     assert (change.author, change.at_ms, change.version, change.verb) == ("ann", NOW_MS, 1, "new")
     assert history(Settings()) == [change]
     assert in_force(broker) == force(change.after)
+    assert broker.awaited == {(CONTROL, 0): 1, (CHANGES, 0): 1}
 
 
 def test_unchanged_files_publish_nothing(broker):

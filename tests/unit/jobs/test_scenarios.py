@@ -84,6 +84,19 @@ def test_silence_by_a_gate_is_told_with_its_reason(told):
     assert "it was silent because of no_purpose: the customer never agreed" in fault
 
 
+def test_a_budget_holds_in_a_story_too(told, tmp_path):
+    file = tmp_path / "on-cart.yaml"
+    file.write_text(f"{CAMPAIGN}budget: {{total: 0.004, pace: none}}\n")
+    story = [
+        *(f"{{at: {minute}m, event: cart}}" for minute in range(3)),
+        *(f"{{at: {minute}m, expect: send}}" for minute in range(2)),
+        "{at: 2m, expect: silence, because: no_budget}",
+    ]
+    assert told(sorted(story)) == []
+    file.write_text(f"{CAMPAIGN}budget: {{total: 0.002, pace: none}}\n")
+    assert len(told(sorted(story))) == 1
+
+
 def test_a_send_that_nobody_expects_is_a_fault(told):
     (fault,) = told(["{at: 0m, event: cart}", "{at: 5m, expect: silence}"])
     assert fault.endswith("(send by push), which nothing here expects")

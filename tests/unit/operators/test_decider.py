@@ -183,7 +183,8 @@ def test_records_of_a_batch_are_taken_in_the_order_of_their_partition() -> None:
         f"{topics.EVENTS}\x1f0\x1f{offset}\x1f{NOON_MS}\x1f{msgspec.json.encode(one).decode()}"
         for offset, one in enumerate([consenting(), event(action="cart")])
     ]
-    outputs = stream.decider.on_batch("0", stream.stores["0"], records[::-1])
+    shard = shard_of("ann", stream.shards)
+    outputs = stream.decider.on_batch(shard, stream.stores[shard], records[::-1])
     assert any(output.startswith(topics.DECISIONS) for output in outputs)
 
 

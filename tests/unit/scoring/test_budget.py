@@ -10,9 +10,12 @@ from hypothesis import strategies as st
 
 from schemas.budget import Allowance, Ask, Budget, Lease
 from schemas.control import Campaign, EventTrigger, Policy
+from schemas.decision import Decision
 from schemas.outcome import Channel
 from scoring.budget import Ledger, answer
-from state.purse import UNMETERED, Leases, Purse, merged
+from state.loans import Leases, merged
+from state.purse import AWAITED, DAYS_KEPT, SPENT, UNMETERED, Paid, Purse
+from tests.published import decision
 
 MIDNIGHT_MS = 1_700_006_400_000
 HOUR_MS = 3_600_000
@@ -32,15 +35,20 @@ class Town:
     def __init__(self, spec: Campaign, shards: int) -> None:
         self.spec = spec
         self.stores: list[dict[str, bytes]] = [{} for _ in range(shards)]
+        self.saved: list[dict[str, bytes]] = [{} for _ in range(shards)]
         self.leases = [Leases() for _ in range(shards)]
         self.topic: list[bytes] = []
-        self.ledger = Ledger(Lease(spec.id)).encode()
+        self.ledger = self.ledger_saved = Ledger(Lease(spec.id)).encode()
+        self.published: list[list[Decision]] = [[] for _ in range(shards)]
+        self.bounces: list[list[Decision]] = [[] for _ in range(shards)]
         self.purses = [self.purse(shard) for shard in range(shards)]
         self.asks: list[Ask] = []
         self.spent: dict[str, int] = dict.fromkeys(CHANNELS, 0)
 
     def purse(self, shard: int) -> Purse:
-        return Purse(f"{shard:x}", self.stores[shard].get, self.leases[shard])
+        return Purse(
+            f"{shard:x}", self.stores[shard].get, self.leases[shard], self.published[shard], {}
+        )
 
     def commit(self, shard: int) -> None:
         purse, store = self.purses[shard], self.stores[shard]
@@ -51,11 +59,29 @@ class Town:
             else:
                 store[key] = value
 
-    def reserve(self, shard: int, channel: Any, at_ms: int) -> str:
-        day = self.purses[shard].reserve(self.spec, channel, at_ms, COST)
-        self.spent[channel] += COST if day else 0
+    def reserve(self, shard: int, channel: Any, at_ms: int) -> Paid | None:
+        paid = self.purses[shard].reserve(self.spec, channel, at_ms, COST)
+        if paid is not None:
+            self.spent[channel] += COST
+            self.published[shard].append(
+                decision(
+                    "ann",
+                    len(self.published[shard]),
+                    campaign_id=self.spec.id,
+                    channel=channel,
+                    cost_micros=COST,
+                    paid_day=paid.day,
+                    paid_number=paid.number,
+                )
+            )
         self.commit(shard)
-        return day
+        return paid
+
+    def bounce(self, shard: int, sent: Decision) -> None:
+        self.purses[shard].release("c", sent.channel, sent.paid_day, COST)
+        self.bounces[shard].append(sent)
+        self.spent[sent.channel] -= COST
+        self.commit(shard)
 
     def keep(self, asks: list[Ask] | None = None) -> None:
         if asks is None:
@@ -66,9 +92,42 @@ class Town:
         if lease is not None:
             self.topic.append(msgspec.json.encode(lease))
 
+    def loans(self) -> list[Lease]:
+        return [msgspec.json.decode(value, type=Lease) for value in self.topic]
+
     def hear(self, shard: int, place: int = -1) -> None:
         if self.topic:
-            self.leases[shard].accept(msgspec.json.decode(self.topic[place], type=Lease))
+            self.leases[shard].accept(self.loans()[place])
+
+    def everybody(self, at_ms: int) -> None:
+        """The keeper answers, all hear it, and look after their purses."""
+        self.keep()
+        for shard, purse in enumerate(self.purses):
+            self.hear(shard)
+            purse.tend(at_ms, (self.spec,), Policy())
+            self.commit(shard)
+
+    def checkpoint(self, shard: int) -> None:
+        self.saved[shard] = dict(self.stores[shard])
+        self.bounces[shard] = []
+
+    def crash(self, shard: int) -> None:
+        """Back to the checkpoint, with what was published at hand; then the outcomes again."""
+        self.stores[shard] = dict(self.saved[shard])
+        self.leases[shard] = Leases()
+        for lease in self.loans():
+            self.leases[shard].accept(lease)
+        self.purses[shard] = self.purse(shard)
+        for sent in self.bounces[shard]:
+            self.purses[shard].release("c", sent.channel, sent.paid_day, COST)
+        self.commit(shard)
+
+    def crash_keeper(self) -> None:
+        """Back to the checkpoint, then what was published is learned."""
+        ledger = Ledger.decode(self.ledger_saved)
+        for lease in self.loans():
+            ledger.learn(lease)
+        self.ledger = ledger.encode()
 
 
 moves = st.one_of(
@@ -78,6 +137,10 @@ moves = st.one_of(
     st.tuples(st.just("repeat"), st.just(0), st.just("")),
     st.tuples(st.just("hear"), st.integers(0, 2), st.integers(0, 20)),
     st.tuples(st.just("restart"), st.integers(0, 2), st.just("")),
+    st.tuples(st.just("checkpoint"), st.integers(0, 2), st.just("")),
+    st.tuples(st.just("crash"), st.integers(0, 2), st.just("")),
+    st.tuples(st.just("save keeper"), st.just(0), st.just("")),
+    st.tuples(st.just("crash keeper"), st.just(0), st.just("")),
     st.tuples(st.just("bounce"), st.integers(0, 2), st.sampled_from(CHANNELS)),
     st.tuples(st.just("tend"), st.integers(0, 2), st.just("")),
 )
@@ -95,14 +158,12 @@ def test_no_more_is_spent_than_the_budget_holds(
         pace="none",
     )
     town, at_ms, before = Town(spec, 3), MIDNIGHT_MS + HOUR_MS, []
-    sent: list[tuple[int, str, str]] = []
+    bounced: set[tuple[int, str]] = set()
     for what, shard, more in story:
         at_ms += 20_000
         match what:
             case "reserve":
-                day = town.reserve(shard, more, at_ms)
-                if day:
-                    sent.append((shard, more, day))
+                town.reserve(shard, more, at_ms)
             case "keep":
                 before = list(town.asks)
                 town.keep()
@@ -116,18 +177,55 @@ def test_no_more_is_spent_than_the_budget_holds(
                 town.hear(shard, more % len(town.topic))
             case "restart":
                 town.purses[shard] = town.purse(shard)
+            case "checkpoint":
+                town.checkpoint(shard)
+            case "crash":
+                town.crash(shard)
+            case "save keeper":
+                town.ledger_saved = town.ledger
+            case "crash keeper":
+                town.crash_keeper()
             case "bounce":
-                mine = [one for one in sent if one[:2] == (shard, more)]
-                if mine:
-                    sent.remove(mine[0])
-                    town.purses[shard].release("c", more, mine[0][2], COST)
-                    town.spent[more] -= COST
-                    town.commit(shard)
+                for sent in town.published[shard]:
+                    if sent.channel == more and (shard, sent.decision_id) not in bounced:
+                        bounced.add((shard, sent.decision_id))
+                        town.bounce(shard, sent)
+                        break
             case "tend":
                 town.purses[shard].tend(at_ms, (spec,), Policy())
                 town.commit(shard)
         assert sum(town.spent.values()) <= messages * COST
         assert town.spent["sms"] <= sms * COST
+
+
+@given(st.lists(moves, max_size=60), st.integers(1, 5))
+def test_a_budget_that_was_cut_holds_once_all_have_heard_of_it(
+    story: list[tuple[str, int, Any]], left: int
+) -> None:
+    town, at_ms = Town(campaign(total=1.0, pace="none"), 3), MIDNIGHT_MS + HOUR_MS
+    for step in range(6):
+        for shard in range(3):
+            town.reserve(shard, "sms", at_ms := at_ms + 7_000 * (step + 1))
+        town.everybody(at_ms)
+    spent = town.spent["sms"]
+    assert spent > left * COST / 2
+    budget = Budget(total=left * COST / 1e6, pace="none")
+    town.spec = msgspec.structs.replace(town.spec, budget=budget, updated_ms=2)
+    heard = [len(town.topic)] * 3
+    for what, shard, more in story:
+        at_ms += 20_000
+        match what:
+            case "reserve":
+                town.reserve(shard, more, at_ms)
+            case "keep":
+                town.keep()
+            case "hear" if heard[shard] < len(town.topic):
+                town.hear(shard, heard[shard])
+                heard[shard] += 1
+            case "tend":
+                town.purses[shard].tend(at_ms, (town.spec,), Policy())
+                town.commit(shard)
+        assert sum(town.spent.values()) <= max(spent, left * COST)
 
 
 def test_the_whole_budget_is_spent_when_there_is_demand() -> None:
@@ -136,12 +234,76 @@ def test_the_whole_budget_is_spent_when_there_is_demand() -> None:
     for step in range(3_000):
         at_ms += 5_000
         town.reserve(step % 3, "sms", at_ms)
-        town.keep()
-        for shard in range(3):
-            town.hear(shard)
-            town.purses[shard].tend(at_ms, (town.spec,), Policy())
-            town.commit(shard)
+        town.everybody(at_ms)
     assert town.spent["sms"] == 1_000_000
+
+
+def test_what_an_idle_shard_holds_is_recalled_and_spent_by_another() -> None:
+    town = Town(campaign(total=6 * COST / 1e6, pace="none"), 2)
+    at_ms = MIDNIGHT_MS + HOUR_MS
+    for shard in range(2):
+        town.reserve(shard, "sms", at_ms)
+    town.everybody(at_ms)
+    for _ in range(60):
+        town.reserve(0, "sms", at_ms := at_ms + 30_000)
+        town.everybody(at_ms)
+    assert town.spent["sms"] == 6 * COST
+    assert not town.published[1]
+
+
+def test_what_bounced_is_sent_to_somebody_else() -> None:
+    town = Town(campaign(total=2 * COST / 1e6, pace="none"), 1)
+    at_ms = MIDNIGHT_MS + HOUR_MS
+    for _ in range(10):
+        town.reserve(0, "sms", at_ms := at_ms + 30_000)
+        town.everybody(at_ms)
+    assert len(town.published[0]) == 2
+    town.bounce(0, town.published[0][0])
+    assert town.reserve(0, "sms", at_ms + 1) is not None
+    assert town.reserve(0, "sms", at_ms + 2) is None
+
+
+def test_a_refusal_tells_what_is_spent_from_what_is_awaited() -> None:
+    town = Town(campaign(total=COST / 1e6, pace="none"), 1)
+    purse, at_ms = town.purses[0], MIDNIGHT_MS + HOUR_MS
+    assert purse.refusal(town.spec, "sms", at_ms, COST) == AWAITED
+    town.commit(0)
+    town.everybody(at_ms)
+    assert purse.refusal(town.spec, "sms", at_ms, COST) == ""
+    assert town.reserve(0, "sms", at_ms)
+    assert purse.refusal(town.spec, "sms", at_ms, COST) == SPENT
+
+
+def test_a_day_that_ended_lends_its_rest_to_the_next_and_closes() -> None:
+    town = Town(campaign(total=10 * COST / 1e6, pace="none"), 1)
+    day_ms = 24 * HOUR_MS
+    at_ms = MIDNIGHT_MS + HOUR_MS
+    town.reserve(0, "sms", at_ms)
+    town.everybody(at_ms)
+    assert town.reserve(0, "sms", at_ms)
+    yesterday = town.published[0][0]
+    for hour in range(3 * 24):
+        town.everybody(at_ms + day_ms + hour * HOUR_MS)
+    later_ms = at_ms + (DAYS_KEPT + 3) * day_ms
+    town.everybody(later_ms)
+    assert not any(yesterday.paid_day in key for key in town.stores[0])
+    town.purses[0].release("c", "sms", yesterday.paid_day, COST)  # too late to be sent again
+    for _ in range(60):
+        town.reserve(0, "sms", later_ms := later_ms + 60_000)
+        town.everybody(later_ms)
+    assert town.spent["sms"] == 10 * COST
+
+
+def test_a_payment_published_before_a_crash_is_made_once_however_often_it_is_read() -> None:
+    town = Town(campaign(total=1.0, pace="none"), 1)
+    at_ms = MIDNIGHT_MS + HOUR_MS
+    town.reserve(0, "sms", at_ms)
+    town.everybody(at_ms)
+    town.checkpoint(0)
+    assert town.reserve(0, "sms", at_ms) == Paid("2023-11-15", 1)
+    for _ in range(3):
+        town.crash(0)
+    assert town.reserve(0, "sms", at_ms) == Paid("2023-11-15", 2)
 
 
 def test_an_evenly_paced_day_is_not_spent_in_the_morning() -> None:
@@ -169,8 +331,8 @@ def test_a_keeper_that_went_back_learns_its_own_newer_loans() -> None:
         town.keep()
         town.hear(0)
     ledger = Ledger.decode(saved)
-    for value in town.topic:
-        ledger.learn(msgspec.json.decode(value, type=Lease))
+    for lease in town.loans():
+        ledger.learn(lease)
     town.ledger = ledger.encode()
     for _ in range(20):
         town.reserve(1, "sms", at_ms := at_ms + 90_000)
@@ -187,7 +349,7 @@ def test_a_shard_that_lost_its_state_does_not_spend_its_loans_again() -> None:
     town.hear(0)
     assert town.reserve(0, "sms", MIDNIGHT_MS)
     town.stores[0].clear()
-    town.purses[0] = town.purse(0)
+    town.purses[0] = Purse("0", town.stores[0].get, town.leases[0], inherited=town.leases[0])
     assert not town.reserve(0, "sms", MIDNIGHT_MS)
 
 
@@ -202,7 +364,7 @@ def test_loans_merge_to_the_same_in_any_order() -> None:
         town.reserve(step % 2, "sms", MIDNIGHT_MS + step * 90_000)
         town.keep()
         town.hear(step % 2)
-    records = [msgspec.json.decode(value, type=Lease) for value in town.topic]
+    records = town.loans()
     assert len(records) > 3
     forward = backward = None
     for one, other in zip(records, reversed(records), strict=True):
