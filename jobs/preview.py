@@ -31,7 +31,7 @@ from jobs.campaigns.files import read_files
 from jobs.kafka import control_snapshot, newest_of, offsets_at, read_to_end
 from jobs.sandbox import Said, Sandbox
 from jobs.settings import Settings
-from jobs.words import about_offer, because, moment, share
+from jobs.words import about_decision, because, moment
 from schemas.audit import OUTCOMES, Candidate
 from schemas.control import control_key
 from schemas.decision import Decision
@@ -272,10 +272,12 @@ def shown(found: Preview) -> Group:
         table.add_column(column, overflow="fold")
     for decision in found.before:
         what = f"already due at {moment(decision.decided_at_ms)}"
-        table.add_row(f"[dim]{what}[/]", escape(decision.campaign_id), _how(decision))
+        table.add_row(
+            f"[dim]{what}[/]", escape(decision.campaign_id), escape(about_decision(decision))
+        )
     for decision in found.decisions:
         what = "[green]send[/]" if decision.status == "send" else "[cyan]hold out[/]"
-        table.add_row(what, escape(decision.campaign_id), _how(decision))
+        table.add_row(what, escape(decision.campaign_id), escape(about_decision(decision)))
     for refusal in found.refusals:
         table.add_row(
             "[yellow]stay silent[/]", escape(refusal.campaign_id), escape(because(refusal))
@@ -304,16 +306,6 @@ def shown(found: Preview) -> Group:
             )
         )
     return Group(*lines)
-
-
-def _how(decision: Decision) -> str:
-    drawn = "" if decision.propensity >= 1 else f" (drawn with {share(decision.propensity)})"
-    parts = [f"by {decision.channel}{drawn}", f"expected click-through {share(decision.score)}"]
-    if offer := about_offer(decision.offer):
-        parts.append(offer)
-    if decision.degraded:
-        parts.append(", ".join(decision.degraded))
-    return escape("; ".join(parts))
 
 
 def _basis(found: Preview) -> str:

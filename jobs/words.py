@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 from schemas.audit import Candidate
-from schemas.decision import Offer
+from schemas.decision import Decision, Offer
 from schemas.reasons import REASONS
 
 
@@ -25,6 +25,17 @@ def about_offer(offer: Offer) -> str:
     if offer.type == "none":
         return ""
     return f"{offer.type} {share(offer.discount_ratio)}, valid {offer.valid_days} days"
+
+
+def about_decision(decision: Decision) -> str:
+    """By which channel, how likely a click, and what is offered."""
+    drawn = "" if decision.propensity >= 1 else f" (drawn with {share(decision.propensity)})"
+    parts = [f"by {decision.channel}{drawn}", f"expected click-through {share(decision.score)}"]
+    if offer := about_offer(decision.offer):
+        parts.append(offer)
+    if decision.degraded:
+        parts.append(", ".join(decision.degraded))
+    return "; ".join(parts)
 
 
 def meaning(reason: str) -> str:

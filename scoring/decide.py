@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from xxhash import xxh3_64_intdigest, xxh3_128_hexdigest
+from xxhash import xxh3_128_hexdigest
 
 from schemas.audit import Candidate as CandidateAudit
 from schemas.control import Campaign
@@ -26,7 +26,7 @@ from scoring.gates.base import is_transactional
 from scoring.gates.channel import Choice, choose
 from scoring.model import PRIOR_VERSION
 from scoring.words import because
-from scoring.world import World
+from scoring.world import World, is_audited
 from state.book import EXPOSURES_LIMIT, Armed, Exposure, Send
 from state.customer import Customer
 from state.fact import id64
@@ -160,7 +160,7 @@ class _Moment:
     def step(self, *, by_time: bool) -> Step:
         """What came of the moment."""
         refused, emits = self.refused, self.emits
-        if refused and (by_time or self._sampled()):
+        if refused and (by_time or is_audited(self.user_id, self.world.audited_share)):
             emits += [self._audit(candidate, reason) for candidate, reason in refused]
         reasons = in_order([reason for _, reason in refused]) if refused else ""
         if self.spoke:
@@ -253,9 +253,6 @@ class _Moment:
                 for candidate, reason in (*lost, *self.refused)
             ]
         )
-
-    def _sampled(self) -> bool:
-        return xxh3_64_intdigest(self.user_id.encode()) % self.world.audited_share == 0
 
     def _audit(self, candidate: Candidate, code: str) -> Emit:
         reason, spec, world = REASONS[code], candidate.spec, self.world

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
+from xxhash import xxh3_64_intdigest
+
 from schemas.budget import Lease
 from schemas.control import (
     Campaign,
@@ -35,6 +37,11 @@ from state.loans import Leases
 AUDITED_SHARE: Final = 16
 """Refused candidates are audited in full for one customer in so many, by hash; the ends of all
 inputs are counted exactly."""
+
+
+def is_audited(user_id: str, share: int = AUDITED_SHARE) -> bool:
+    """Whether every refusal of this customer is audited in full."""
+    return xxh3_64_intdigest(user_id.encode()) % share == 0
 
 
 class World:

@@ -13,6 +13,8 @@ from jobs.kafka import control_snapshot, ensure_topics, producer, read_to_end
 from jobs.ledger import read_ledger
 from jobs.mapping import read_mapping
 from jobs.replay import KafkaEvents, Report, replay_files
+from jobs.why.answers import explain
+from jobs.why.command import read_topics
 from schemas.audit import Outcomes
 from schemas.errors import UserMistake
 from schemas.topics import AUDIT, CONTROL, DECISIONS, EVENTS, INPUTS
@@ -139,3 +141,21 @@ def wanted(paths, *, prune=False):
 
 def offset_of_control(settings):
     return max(message.offset() for message in read_to_end(settings, [CONTROL]))
+
+
+def test_why_reads_the_topics_of_a_broker(broker):
+    event = {"event_id": "why-1", "user_id": "why-user", "action": "view", "ts": 1_700_000_000_000}
+    sender, places = producer(broker), []
+    sender.produce(
+        EVENTS, encode(event), "why-user", on_delivery=lambda _error, sent: places.append(sent)
+    )
+    sender.flush(10)
+    [sent] = places
+    row = (0, sent.partition(), sent.offset(), "updated", "")
+    sender.produce(AUDIT, encode(Outcomes("8888", list(INPUTS), [row])), "8888")
+    sender.flush(10)
+    found = explain("why-user", *read_topics(broker, 3_600_000, quiet=True))
+    assert [(each.id, each.what, each.end) for each in found.inputs] == [
+        ("why-1", "view", "updated")
+    ]
+    assert explain("why-user", *read_topics(broker, None, quiet=True)) == found

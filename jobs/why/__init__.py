@@ -1,0 +1,1 @@
+"""``beckon why``: the answers from what was recorded, and the command."""
