@@ -195,19 +195,20 @@ class _Moment:
             self.winner = name
             until_ms = at_ms + self.world.policy.reservation_ms if sends else 0
             book.record_send(Send(at_ms, until_ms, id64(name), decision.channel, spec.category))
-        if sends:
-            book.exposures.append(
-                Exposure(
-                    name,
-                    spec.id,
-                    decision.channel,
-                    at_ms + spec.attribution_window_ms,
-                    paid_day=decision.paid_day,
-                    cost_micros=decision.cost_micros,
-                )
+        book.exposures.append(
+            Exposure(
+                name,
+                spec.id,
+                decision.channel,
+                at_ms,
+                at_ms + spec.attribution_window_ms,
+                paid_day=decision.paid_day,
+                cost_micros=decision.cost_micros,
+                holdout=not sends,
             )
-            if len(book.exposures) > EXPOSURES_LIMIT:
-                del book.exposures[0]
+        )
+        if len(book.exposures) > EXPOSURES_LIMIT:
+            del book.exposures[0]
         self.spoke = True
         self.emits.append(Emit(DECISIONS, decision.user_id, decision))
 

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from schemas.control import Model
-from schemas.learning import Example, Reward
+from schemas.learning import LABELS, Example, Reward
 from scoring.features import FEATURE_HASH, FEATURES
 
 Matrix = NDArray[np.float64]
@@ -72,7 +72,7 @@ def join(records: Iterable[Example | Reward]) -> Rows:
     skipped = {"held_out": 0, "other_features": 0, "not_answered": 0, "window_open": 0}
     for record in records:
         if isinstance(record, Reward):
-            if record.kind != "converted":
+            if record.kind in LABELS:
                 name = record.decision_id
                 clicked[name] = clicked.get(name, False) or record.kind == "clicked"
         elif record.holdout:
