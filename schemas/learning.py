@@ -45,7 +45,7 @@ class Reward(Struct, frozen=True):
     credited to nobody is organic: it names no decision, campaign or channel. Over all entries of
     an order, ``share`` and ``value`` sum to what of it was not given back.
 
-    A record is known by (``decision_id``, ``kind``, ``outcome_id``).
+    A record is known by (``decision_id``, ``kind``, ``outcome_id``, ``order_id``).
     """
 
     decision_id: str
@@ -58,6 +58,7 @@ class Reward(Struct, frozen=True):
     value: float = 0.0
     schema_version: int = SCHEMA_VERSION
     outcome_id: str = ""
+    order_id: str = ""
     share: float = 0.0
     orders: int = 0
     order_value: float = 0.0

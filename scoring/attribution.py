@@ -29,7 +29,6 @@ from schemas.outcome import Outcome
 from schemas.topics import REWARDS
 from scoring.emit import Emit
 from state.book import Book, Exposure, Order, Touch
-from state.fact import id64
 
 TOUCHES_LIMIT: Final = 8
 """Of more windows that hold an order, the last decisions' count."""
@@ -63,11 +62,6 @@ def split(micros: int, parts: Sequence[float]) -> list[int]:
     if edges:
         edges[-1] = micros
     return [edge - before for before, edge in zip([0, *edges], edges, strict=False)]
-
-
-def order_digest(outcome: Outcome) -> int:
-    """By what an order is remembered."""
-    return id64(outcome.order_id or outcome.outcome_id)
 
 
 def take_order(
@@ -143,14 +137,14 @@ def _credit(
             order_micros=left,
         )
         order.touches.append(now)
-        emits += _entry(told.pop(touch.decision_id, None), now, outcome, ts)
+        emits += _entry(order, told.pop(touch.decision_id, None), now, outcome, ts)
     for touch in told.values():
         gone = Touch(touch.decision_id, touch.campaign, touch.channel, touch.at_ms, touch.holdout)
-        emits += _entry(touch, gone, outcome, ts)
+        emits += _entry(order, touch, gone, outcome, ts)
     return emits
 
 
-def _entry(before: Touch | None, now: Touch, outcome: Outcome, ts: int) -> list[Emit]:
+def _entry(order: Order, before: Touch | None, now: Touch, outcome: Outcome, ts: int) -> list[Emit]:
     """What is to be added to a decision's account, if anything is."""
     if before is None:
         before = Touch(now.decision_id, now.campaign, now.channel, now.at_ms, now.holdout)
@@ -168,6 +162,7 @@ def _entry(before: Touch | None, now: Touch, outcome: Outcome, ts: int) -> list[
         ts=ts,
         value=micros / MICROS,
         outcome_id=outcome.outcome_id,
+        order_id=order.order_id,
         share=share,
         orders=orders,
         order_value=whole / MICROS,

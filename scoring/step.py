@@ -17,7 +17,7 @@ from schemas.learning import Reward
 from schemas.outcome import CHANNELS, ORDER_KINDS, Outcome
 from schemas.topics import REWARDS
 from schemas.wire import instant_ms
-from scoring.attribution import drop_touch, give_back, is_organic, order_digest, take_order
+from scoring.attribution import drop_touch, give_back, is_organic, take_order
 from scoring.campaigns.base import Seen, Watch, trigger_of
 from scoring.campaigns.index import Index
 from scoring.decide import Wish, cancelled, decide
@@ -274,10 +274,10 @@ def _opt_in(book: Book, consent: Consent) -> None:
 
 def _order(book: Book, outcome: Outcome) -> Order:
     """The order that an outcome speaks of; a new one, remembered, if none is known."""
-    digest = order_digest(outcome)
-    order = book.order(digest)
+    order_id = outcome.order_id or outcome.outcome_id
+    order = book.order(order_id)
     if order is None:
-        order = Order(digest)
+        order = Order(order_id)
         book.remember_order(order)
     return order
 

@@ -107,7 +107,7 @@ class Order(Struct, array_like=True):
     back ``returned_micros``, or all of it: ``void``.
     """
 
-    digest: int
+    order_id: str
     at_ms: int = 0
     value_micros: int = 0
     named: str = ""
@@ -150,10 +150,10 @@ class Book(Struct, array_like=True):
     bounced: dict[str, int] = field(default_factory=dict)
     orders: list[Order] = field(default_factory=list)
 
-    def order(self, digest: int) -> Order | None:
-        """The order of an id's `state.fact.id64`, if it is remembered."""
+    def order(self, order_id: str) -> Order | None:
+        """The order of an id, if it is remembered."""
         for order in self.orders:
-            if order.digest == digest:
+            if order.order_id == order_id:
                 return order
         return None
 

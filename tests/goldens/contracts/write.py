@@ -61,7 +61,7 @@ RECORDS: Final[dict[str, Any]] = {
         after=None,
         author="ann",
     ),
-    "outcome": Outcome("o-1", "ann", "converted", TS, 1, "d-1", "spring", "push", 119.8),
+    "outcome": Outcome("o-1", "ann", "converted", TS, 1, "d-1", "spring", "push", 119.8, "order-1"),
     "decision": Decision(
         decision_id="d-1",
         status="send",
@@ -123,7 +123,22 @@ RECORDS: Final[dict[str, Any]] = {
     "example": Example(
         "d-1", "ann", "spring", "push", [0.5, 1.0], "f00d", 0.0625, 0.75, "m-4", TS, True
     ),
-    "reward": Reward("d-1", "ann", "spring", "push", "converted", 0.0, TS, 119.8),
+    "reward": Reward(
+        "d-1",
+        "ann",
+        "spring",
+        "push",
+        "converted",
+        0.0,
+        TS,
+        119.8,
+        1,
+        "o-1",
+        "order-1",
+        1.0,
+        1,
+        119.8,
+    ),
     "dead-letter": DeadLetter(
         "broken_json", "not UTF-8", "beckon.events.v1", 3, 41, "0" * 64, 9, "//8=", TS
     ),

@@ -291,7 +291,7 @@ def test_any_order_of_outcomes_within_the_bound_comes_to_the_same(
 def test_an_entry_is_told_once_by_its_decision_kind_and_outcome(outcomes: list[Outcome]) -> None:
     customer, rules = exposed((0, DAY), (0, DAY), (0, DAY)), world(attribution="position")
     found = take(customer, rules, *outcomes)
-    names = [(r.decision_id, r.kind, r.outcome_id) for r in found if r.kind != "reversed"]
+    names = [(r.decision_id, r.kind, r.outcome_id, r.order_id) for r in found]
     assert len(names) == len(set(names))
 
 
