@@ -31,6 +31,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "preview": ("jobs.preview:app", "What would be decided at an event, without any effect."),
     "ledger": ("jobs.ledger:ledger", "Prove that every input has exactly one outcome."),
     "train": ("jobs.train:train", "Fit the click model to the examples and publish it."),
+    "evaluate": ("jobs.evaluate:evaluate", "What another policy would have earned, by the log."),
     "config": ("jobs.config:config", "Print the settings in force and where they come from."),
 }
 """Name of each command → where it lives (``module:attribute``) and its line in the help."""

@@ -14,7 +14,8 @@ class Example(Struct, frozen=True):
     """Topic ``beckon.examples.v1``: the features of an exposure as the stream saw them.
 
     ``features`` are in the order that ``feature_hash`` names; the label comes as the `Reward` of
-    the same ``decision_id``.
+    the same ``decision_id``. ``channels`` were open to the choice, ``channel`` among them, which
+    was chosen with the probability ``propensity``.
     """
 
     decision_id: str
@@ -29,6 +30,7 @@ class Example(Struct, frozen=True):
     decided_at_ms: int
     holdout: bool = False
     schema_version: int = SCHEMA_VERSION
+    channels: tuple[Channel, ...] = ()
 
 
 class Reward(Struct, frozen=True):

@@ -182,9 +182,7 @@ class _Moment:
         rivals = () if is_transactional(candidate.spec) else self._losers(candidate)
         decision = _decision(candidate, choice, rivals, self.world)
         self._publish(candidate, decision)
-        self.emits.append(
-            Emit(EXAMPLES, decision.decision_id, _example(decision, candidate.features))
-        )
+        self.emits.append(Emit(EXAMPLES, decision.decision_id, _example(decision, candidate)))
 
     def _publish(self, candidate: Candidate, decision: Decision) -> None:
         """Remember the decision in the book, and publish it."""
@@ -344,17 +342,18 @@ def _decision(
     )
 
 
-def _example(decision: Decision, features: list[float]) -> Example:
+def _example(decision: Decision, candidate: Candidate) -> Example:
     return Example(
         decision_id=decision.decision_id,
         user_id=decision.user_id,
         campaign_id=decision.campaign_id,
         channel=decision.channel,
-        features=features,
+        features=candidate.features,
         feature_hash=decision.feature_hash,
         score=decision.score,
         propensity=decision.propensity,
         model_version=decision.model_version,
         decided_at_ms=decision.decided_at_ms,
         holdout=decision.status == "holdout",
+        channels=tuple(candidate.channels),
     )

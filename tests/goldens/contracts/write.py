@@ -121,7 +121,19 @@ RECORDS: Final[dict[str, Any]] = {
     "item": CatalogueItem("shoe-7", "shoes", "Ace", 59.9, 0.25, 12, TS),
     "profile": Profile("ann", TS, 12, 9, "QktDAQ=="),
     "example": Example(
-        "d-1", "ann", "spring", "push", [0.5, 1.0], "f00d", 0.0625, 0.75, "m-4", TS, True
+        "d-1",
+        "ann",
+        "spring",
+        "push",
+        [0.5, 1.0],
+        "f00d",
+        0.0625,
+        0.75,
+        "m-4",
+        TS,
+        True,
+        1,
+        ("push",),
     ),
     "reward": Reward(
         "d-1",
