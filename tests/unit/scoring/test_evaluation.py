@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from scoring.evaluation import Interval, Round, Unsupported, evaluate
+from scoring.evaluation import Evaluation, Interval, Round, Unsupported, evaluate
 from tests.shared_data import rows_of
 
 RATES = {"a": 0.1, "b": 0.3, "c": 0.2}
@@ -43,11 +43,15 @@ def test_the_logging_policy_is_worth_what_it_earned() -> None:
     assert found.weight_mean == pytest.approx(1)
 
 
-def test_intervals_hold_the_truth_as_often_as_they_promise() -> None:
+@pytest.fixture(scope="module")
+def runs() -> list[Evaluation]:
+    """The same market, logged two hundred times."""
+    return [evaluate(logged(seed, 600)) for seed in range(200)]
+
+
+def test_intervals_hold_the_truth_as_often_as_they_promise(runs: list[Evaluation]) -> None:
     hits: Counter[str] = Counter()
-    runs = 200
-    for seed in range(runs):
-        found = evaluate(logged(seed, 600))
+    for found in runs:
         hits["bernstein"] += holds(found.ips.bernstein, TRUTH)
         for name in ("ips", "snips", "dr"):
             estimate = getattr(found, name)
@@ -55,18 +59,20 @@ def test_intervals_hold_the_truth_as_often_as_they_promise() -> None:
             hits[f"{name} bootstrap"] += holds(estimate.bootstrap, TRUTH)
     # 95 % of 200 is 190; three standard deviations of that are 9.
     assert min(hits.values()) >= 181, hits
-    assert hits["bernstein"] == runs
+    assert hits["bernstein"] == len(runs)
 
 
-def test_estimates_have_no_bias_to_speak_of_and_dr_varies_least() -> None:
-    found = [evaluate(logged(seed, 600)) for seed in range(200)]
+def test_estimates_have_no_bias_to_speak_of_and_dr_varies_less_than_ips(
+    runs: list[Evaluation],
+) -> None:
     spread = {}
     for name in ("ips", "snips", "dr"):
-        values = np.array([getattr(each, name).value for each in found])
-        errors = np.array([getattr(each, name).standard_error for each in found])
+        values = np.array([getattr(each, name).value for each in runs])
+        errors = np.array([getattr(each, name).standard_error for each in runs])
         spread[name] = float(values.std())
         assert abs(values.mean() - TRUTH) < 3 * values.std() / np.sqrt(len(values))
-        assert errors.mean() == pytest.approx(values.std(), rel=0.15)
+        # A deviation over 200 runs is itself known to 5 %; four of those are allowed.
+        assert values.std() == pytest.approx(errors.mean(), rel=0.2)
     assert spread["dr"] < spread["ips"]
 
 
