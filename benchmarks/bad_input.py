@@ -100,7 +100,16 @@ def bad_inputs(name: str) -> list[BadInput]:
         BadInput(
             "a click on an unknown decision",
             outcome(kind="clicked", decision_id="d0"),
-            "",
+            "unknown_decision",
+            OUTCOMES,
+            "unmatched",
+        ),
+        BadInput("a negative value", outcome(kind="converted", value=-1), "wrong_type", OUTCOMES),
+        BadInput("a refund of nothing", outcome(kind="refunded"), "wrong_type", OUTCOMES),
+        BadInput(
+            "a refund of an unknown order",
+            outcome(kind="refunded", order_id="o0"),
+            "unknown_order",
             OUTCOMES,
             "unmatched",
         ),

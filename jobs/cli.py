@@ -32,6 +32,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "why": ("jobs.why.command:app", "Why a customer was sent something, and why not."),
     "ledger": ("jobs.ledger:ledger", "Prove that every input has exactly one outcome."),
     "train": ("jobs.train:train", "Fit the click model to the examples and publish it."),
+    "evaluate": ("jobs.evaluate:evaluate", "What another policy would have earned, by the log."),
     "config": ("jobs.config:config", "Print the settings in force and where they come from."),
 }
 """Name of each command → where it lives (``module:attribute``) and its line in the help."""

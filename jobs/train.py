@@ -98,7 +98,7 @@ def from_files(files: Iterable[Path]) -> Iterator[Example | Reward]:
             for number, line in enumerate(lines, 1):
                 if line.strip():
                     try:
-                        yield _record(line)
+                        yield decode_record(line)
                     except (msgspec.DecodeError, UnicodeDecodeError) as error:
                         raise UserMistake(
                             f"{path}, line {number} is neither an example nor a reward: {error}"
@@ -112,10 +112,11 @@ def from_topics(settings: Settings) -> Iterator[Example | Reward]:
     for message in read_to_end(settings, [EXAMPLES, REWARDS]):
         value = message.value()
         if value is not None:
-            yield _record(value)
+            yield decode_record(value)
 
 
-def _record(line: bytes) -> Example | Reward:
+def decode_record(line: bytes) -> Example | Reward:
+    """An example or a reward, whichever it is."""
     record: Any = msgspec.json.decode(line)
     if isinstance(record, dict) and "features" in record:
         return msgspec.convert(record, Example)

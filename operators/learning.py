@@ -10,7 +10,7 @@ from msgspec import Struct
 
 from operators.shard import SEPARATOR
 from schemas.control import Posterior, control_key
-from schemas.learning import Reward
+from schemas.learning import LABELS, Reward
 from schemas.topics import CONTROL
 from schemas.wire import encode
 
@@ -58,7 +58,7 @@ class Learner:
         for text in rewards:
             reward = _decode_reward(text.encode("latin-1"))
             newest_ms = max(newest_ms, reward.ts)
-            if reward.kind == "converted":
+            if reward.kind not in LABELS:
                 continue
             arm.alpha += reward.reward
             arm.beta += 1.0 - reward.reward

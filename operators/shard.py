@@ -291,7 +291,9 @@ class _Batch:
                 contract = Outcome
                 outcome = decode_outcome(raw)
                 ts = event_time(outcome.ts, ingested_ms, self.world)
-                step = on_outcome(self._touch(outcome.user_id, ts), outcome, ts, self.purse)
+                step = on_outcome(
+                    self._touch(outcome.user_id, ts), outcome, ts, self.world, self.purse
+                )
             else:
                 contract = BehaviorEvent
                 step = self._event(decode_event(raw), partition, ingested_ms)

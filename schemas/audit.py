@@ -13,10 +13,28 @@ OUTCOMES: dict[str, str] = {
     "deferred": "a campaign wanted to speak, and waits for the quiet hours to end",
     "suppressed": "a campaign wanted to speak and a gate said no",
     "duplicate": "the id was seen before; nothing changed",
-    "unmatched": "an outcome whose decision is unknown or closed; its tags were counted",
+    "unmatched": "an outcome that answers no open decision or order; its tags were counted",
     "dead": "refused, with a dead letter",
 }
 """Every end an input record can come to, with its meaning."""
+
+OUTCOME_REASONS: dict[str, str] = {
+    "unknown_decision": "no decision of this customer has that id, or it was closed long ago",
+    "before_decision": "it happened before its decision, by more than clocks may differ",
+    "after_window": "it happened after the attribution window, or came when that had closed",
+    "held_out": "the customer was held out, so there was no message to answer",
+    "unknown_order": "no order of that id is remembered; should it come, it comes reduced",
+    "given_back": "nothing of the order is left to give back",
+    "organic": "an order in no message's window: credited to nobody",
+}
+"""What is to be said of an outcome besides its end.
+
+All but the last end as `unmatched`. An order whose decision is refused so is still an order: it
+is credited as if it had named none.
+"""
+
+UNANSWERED = OUTCOME_REASONS.keys() - {"organic"}
+"""The reasons for which an outcome is `unmatched`."""
 
 
 class Outcomes(Struct, frozen=True, tag_field="kind", tag="outcomes"):

@@ -118,13 +118,18 @@ class QuietHours(Struct, frozen=True):
     end: TimeOfDay = "08:00"
 
 
+AttributionModel = Literal["last_touch", "position", "time_decay"]
+
+
 class Policy(Struct, frozen=True, tag_field="kind", tag="policy"):
     """The house rules that hold over all campaigns; exactly one, id ``main``.
 
     ``default_zone`` is for customers whose zone nobody told, or told wrongly. A message counts for
     the ``caps`` from the decision on; one that bounces within ``reservation_ms`` counts no more.
     A channel through which ``bounce_limit`` messages in a row came back is left alone until one
-    gets through or the customer opts in anew; 0 is never.
+    gets through or the customer opts in anew; 0 is never. ``attribution`` is how the value of an
+    order is shared among the messages that may have led to it (`scoring.attribution`), over all
+    campaigns, so that together they get what it was worth.
     """
 
     id: Literal["main"] = "main"
@@ -142,6 +147,8 @@ class Policy(Struct, frozen=True, tag_field="kind", tag="policy"):
     )
     prior_alpha: Annotated[float, Meta(gt=0)] = 1.0
     prior_beta: Annotated[float, Meta(gt=0)] = 19.0
+    attribution: AttributionModel = "last_touch"
+    attribution_half_life_ms: Milliseconds = 7 * 86_400_000
     updated_ms: int = 0
     schema_version: int = SCHEMA_VERSION
 

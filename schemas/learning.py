@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Final, Literal
 
 from msgspec import Struct
 
@@ -14,7 +14,8 @@ class Example(Struct, frozen=True):
     """Topic ``beckon.examples.v1``: the features of an exposure as the stream saw them.
 
     ``features`` are in the order that ``feature_hash`` names; the label comes as the `Reward` of
-    the same ``decision_id``.
+    the same ``decision_id``. ``channels`` were open to the choice, ``channel`` among them, which
+    was chosen with the probability ``propensity``.
     """
 
     decision_id: str
@@ -29,21 +30,45 @@ class Example(Struct, frozen=True):
     decided_at_ms: int
     holdout: bool = False
     schema_version: int = SCHEMA_VERSION
+    channels: tuple[Channel, ...] = ()
 
 
 class Reward(Struct, frozen=True):
-    """Topic ``beckon.rewards.v1``, keyed by arm (``campaign/channel``).
+    """Topic ``beckon.rewards.v1``, keyed by arm (``campaign/channel``), or ``organic``.
 
-    ``clicked`` is worth 1, ``expired`` (the attribution window closed without a click) 0.
-    ``converted`` carries revenue and moves no posterior.
+    What an outcome, or the end of the attribution window, says of a decision. One of ``clicked``
+    (worth 1) and ``expired`` (0: the window closed without a click) is the label of its example.
+    ``unsubscribed`` and ``complained`` are told once each.
+
+    ``converted`` and ``reversed`` are entries of an account, to be added up: ``share`` of an order
+    and ``value`` are credited to this decision (`scoring.attribution`), ``orders`` and
+    ``order_value`` came in its window, whoever is credited. So they are told of every decision
+    whose window held the order, those of held-out customers (``holdout``) among them. What is
+    credited to nobody is organic: it names no decision, campaign or channel. Over all entries of
+    an order, ``share`` and ``value`` sum to what of it was not given back.
+
+    A record is known by (``decision_id``, ``kind``, ``outcome_id``, ``order_id``).
     """
 
     decision_id: str
     user_id: str
     campaign_id: str
-    channel: Channel
-    kind: Literal["clicked", "expired", "converted"]
+    channel: Channel | None
+    kind: Literal["clicked", "expired", "unsubscribed", "complained", "converted", "reversed"]
     reward: float
     ts: int
     value: float = 0.0
     schema_version: int = SCHEMA_VERSION
+    outcome_id: str = ""
+    order_id: str = ""
+    share: float = 0.0
+    orders: int = 0
+    order_value: float = 0.0
+    holdout: bool = False
+
+
+LABELS: Final = frozenset({"clicked", "expired"})
+"""Kinds of `Reward` that label an example and move a posterior of click-through."""
+
+ORGANIC: Final = "organic"
+"""The key of what is credited to no decision."""

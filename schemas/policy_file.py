@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, Struct, field
 
-from schemas.control import Cap, Policy, QuietHours, TimeOfDay
+from schemas.control import AttributionModel, Cap, Policy, QuietHours, TimeOfDay
 from schemas.event import Money
 from schemas.outcome import Channel
 from schemas.triggers import Slug
@@ -58,6 +58,8 @@ class PolicyFile(Form, frozen=True, tag="policy"):
     )
     prior_alpha: Annotated[float, Meta(gt=0)] = 1.0
     prior_beta: Annotated[float, Meta(gt=0)] = 19.0
+    attribution: AttributionModel = "last_touch"
+    attribution_half_life: Duration = "7d"
 
     def record(self) -> Policy:
         """The policy as the stream reads it, of version 1 and no date."""
@@ -73,4 +75,6 @@ class PolicyFile(Form, frozen=True, tag="policy"):
             channel_cost={str(name): cost for name, cost in self.channel_cost.items()},
             prior_alpha=self.prior_alpha,
             prior_beta=self.prior_beta,
+            attribution=self.attribution,
+            attribution_half_life_ms=duration_ms(self.attribution_half_life),
         )

@@ -20,7 +20,7 @@ from schemas.control import ControlRecord
 from schemas.deadletter import DeadLetter
 from schemas.errors import InvalidRecord
 from schemas.event import ACTIONS, MAX_EVENT_BYTES, SCHEMA_VERSION, BehaviorEvent
-from schemas.outcome import Outcome, OutcomeKind
+from schemas.outcome import NEED_DECISION, NEED_ORDER, Outcome, OutcomeKind
 from schemas.topics import OUTCOMES
 
 T = TypeVar("T")
@@ -71,9 +71,13 @@ def decode_outcome(raw: bytes) -> Outcome:
     """Read an outcome; raises as `decode_event` does."""
     outcome = _decode(_outcome, raw)
     _check_ids(outcome.outcome_id, outcome.user_id)
-    if outcome.decision_id is None and outcome.kind not in ("unsubscribed", "complained"):
+    if outcome.decision_id is None and outcome.kind in NEED_DECISION:
         raise InvalidRecord(
             "wrong_type", f"an outcome of kind {outcome.kind!r} must name its decision_id"
+        )
+    if outcome.order_id is None and outcome.kind in NEED_ORDER:
+        raise InvalidRecord(
+            "wrong_type", f"an outcome of kind {outcome.kind!r} must name its order_id"
         )
     return outcome
 

@@ -182,9 +182,7 @@ class _Moment:
         rivals = () if is_transactional(candidate.spec) else self._losers(candidate)
         decision = _decision(candidate, choice, rivals, self.world)
         self._publish(candidate, decision)
-        self.emits.append(
-            Emit(EXAMPLES, decision.decision_id, _example(decision, candidate.features))
-        )
+        self.emits.append(Emit(EXAMPLES, decision.decision_id, _example(decision, candidate)))
 
     def _publish(self, candidate: Candidate, decision: Decision) -> None:
         """Remember the decision in the book, and publish it."""
@@ -195,19 +193,20 @@ class _Moment:
             self.winner = name
             until_ms = at_ms + self.world.policy.reservation_ms if sends else 0
             book.record_send(Send(at_ms, until_ms, id64(name), decision.channel, spec.category))
-        if sends:
-            book.exposures.append(
-                Exposure(
-                    name,
-                    spec.id,
-                    decision.channel,
-                    at_ms + spec.attribution_window_ms,
-                    paid_day=decision.paid_day,
-                    cost_micros=decision.cost_micros,
-                )
+        book.exposures.append(
+            Exposure(
+                name,
+                spec.id,
+                decision.channel,
+                at_ms,
+                at_ms + spec.attribution_window_ms,
+                paid_day=decision.paid_day,
+                cost_micros=decision.cost_micros,
+                holdout=not sends,
             )
-            if len(book.exposures) > EXPOSURES_LIMIT:
-                del book.exposures[0]
+        )
+        if len(book.exposures) > EXPOSURES_LIMIT:
+            del book.exposures[0]
         self.spoke = True
         self.emits.append(Emit(DECISIONS, decision.user_id, decision))
 
@@ -340,17 +339,18 @@ def _decision(
     )
 
 
-def _example(decision: Decision, features: list[float]) -> Example:
+def _example(decision: Decision, candidate: Candidate) -> Example:
     return Example(
         decision_id=decision.decision_id,
         user_id=decision.user_id,
         campaign_id=decision.campaign_id,
         channel=decision.channel,
-        features=features,
+        features=candidate.features,
         feature_hash=decision.feature_hash,
         score=decision.score,
         propensity=decision.propensity,
         model_version=decision.model_version,
         decided_at_ms=decision.decided_at_ms,
         holdout=decision.status == "holdout",
+        channels=tuple(candidate.channels),
     )

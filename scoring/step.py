@@ -6,22 +6,24 @@ draws are seeded by the decision's id. The customer is changed in place; the wor
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from msgspec.structs import replace
 
+from schemas.audit import UNANSWERED
 from schemas.errors import InvalidRecord
 from schemas.event import BehaviorEvent, Consent
 from schemas.learning import Reward
-from schemas.outcome import CHANNELS, Outcome
+from schemas.outcome import CHANNELS, ORDER_KINDS, Outcome
 from schemas.topics import REWARDS
 from schemas.wire import instant_ms
+from scoring.attribution import drop_touch, give_back, is_organic, take_order
 from scoring.campaigns.base import Seen, Watch, trigger_of
 from scoring.campaigns.index import Index
 from scoring.decide import Wish, cancelled, decide
 from scoring.emit import Emit, Step
 from scoring.world import World
-from state.book import ARRIVED, Book, Exposure
+from state.book import ARRIVED, Book, Exposure, Order
 from state.customer import Customer
 from state.fact import Fact, fact_of_event, fact_of_outcome, id64
 
@@ -31,6 +33,8 @@ if TYPE_CHECKING:
 _UPDATED = Step("updated", "", [])
 _LATE = Step("late", "", [])
 _DUPLICATE = Step("duplicate", "", [])
+
+_REWARDED: Final = frozenset({"clicked", "unsubscribed", "complained"})
 
 
 def event_time(ts: int | str, ingested_ms: int, world: World) -> int:
@@ -98,25 +102,40 @@ def on_event(
     return step._replace(emits=taken_back + step.emits) if taken_back else step
 
 
-def on_outcome(customer: Customer, outcome: Outcome, ts: int, purse: Purse | None = None) -> Step:
+def on_outcome(
+    customer: Customer, outcome: Outcome, ts: int, world: World, purse: Purse | None = None
+) -> Step:
     """An outcome: remember it, and pay the reward if it answers an open exposure.
 
-    What arrived is settled for caps and budget; what bounced is given back.
+    What arrived is settled for caps and budget; what bounced is given back. Orders are credited,
+    and credited no longer when they are given back, by `scoring.attribution`.
     """
     digest = id64(outcome.outcome_id)
     if customer.knows(digest):
         return _DUPLICATE
-    book = customer.book
-    place = _open_exposure(book.exposures, outcome, ts)
+    book, policy = customer.book, world.policy
+    order = _order(book, outcome) if outcome.kind in ORDER_KINDS else None
+    if order is not None and _repeats(order, outcome, digest):
+        return _DUPLICATE
+    place, reason = _open_exposure(book, outcome, ts, policy.future_tolerance_ms)
     exposure = None if place is None else book.exposures[place]
     campaign = outcome.campaign_id if exposure is None else exposure.campaign
     channel = outcome.channel if exposure is None else exposure.channel
     customer.accept(fact_of_outcome(outcome, ts, digest, book.revision + 1, campaign, channel))
     if outcome.decision_id is not None:
         book.settle_send(id64(outcome.decision_id), outcome.kind, channel, ts)
-    if place is None or exposure is None:
-        needs_one = outcome.kind not in ("unsubscribed", "complained")
-        return Step("unmatched" if needs_one else "updated", "", [])
+    emits: list[Emit] = []
+    if order is not None:
+        if outcome.kind == "converted":
+            emits = take_order(book, order, outcome, ts, exposure, policy)
+            reason = reason or ("organic" if is_organic(order) else "")
+        else:
+            reason = "" if order.at_ms else "unknown_order"
+            if order.at_ms and not order.stands:
+                reason = "given_back"
+            emits = give_back(order, outcome, digest, ts, policy)
+    if place is None or exposure is None or exposure.holdout:
+        return Step("unmatched" if reason in UNANSWERED else "updated", reason, emits)
     if outcome.kind == "bounced":
         del book.exposures[place]  # never seen, so it teaches nothing
         if purse is not None:
@@ -126,18 +145,17 @@ def on_outcome(customer: Customer, outcome: Outcome, ts: int, purse: Purse | Non
                 exposure.paid_day,
                 exposure.cost_micros,
             )
-        return _UPDATED
-    user, kind = outcome.user_id, outcome.kind
-    emits: list[Emit] = []
-    if kind == "clicked" and not exposure.clicked:
-        emits.append(_reward(user, exposure, kind, 1.0, ts))
-    elif kind == "converted":
-        emits.append(_reward(user, exposure, kind, 0.0, ts, outcome.value or 0.0))
-    if kind in ARRIVED and (exposure.paid_day or emits):
-        book.exposures[place] = replace(
-            exposure, clicked=exposure.clicked or kind == "clicked", paid_day=""
+        return Step("updated", "", drop_touch(book, outcome, ts, policy))
+    kind, answered = outcome.kind, exposure.answered
+    if kind in _REWARDED and kind not in answered:
+        answered = (*answered, kind)
+        emits.append(
+            _reward(outcome.user_id, exposure, kind, float(kind == "clicked"), ts, outcome)
         )
-    return Step("updated", "", emits)
+    paid_day = "" if kind in ARRIVED else exposure.paid_day
+    if answered != exposure.answered or paid_day != exposure.paid_day:
+        book.exposures[place] = replace(exposure, answered=answered, paid_day=paid_day)
+    return Step("unmatched" if reason in UNANSWERED else "updated", reason, emits)
 
 
 def on_due(
@@ -148,7 +166,7 @@ def on_due(
     emits: list[Emit] = []
     for exposure in [e for e in book.exposures if e.closes_ms <= now_ms]:
         book.exposures.remove(exposure)
-        if not exposure.clicked:
+        if not exposure.holdout and "clicked" not in exposure.answered:
             emits.append(_reward(user_id, exposure, "expired", 0.0, exposure.closes_ms))
     while (moment_ms := book.next_moment_ms()) is not None and moment_ms <= now_ms:
         wishes, over = _waits_over(customer, moment_ms, world)
@@ -254,11 +272,40 @@ def _opt_in(book: Book, consent: Consent) -> None:
             book.opted_in(channel)
 
 
-def _open_exposure(exposures: list[Exposure], outcome: Outcome, ts: int) -> int | None:
-    for place, exposure in enumerate(exposures):
-        if exposure.decision_id == outcome.decision_id:
-            return place if ts <= exposure.closes_ms else None
-    return None
+def _order(book: Book, outcome: Outcome) -> Order:
+    """The order that an outcome speaks of; a new one, remembered, if none is known."""
+    order_id = outcome.order_id or outcome.outcome_id
+    order = book.order(order_id)
+    if order is None:
+        order = Order(order_id)
+        book.remember_order(order)
+    return order
+
+
+def _repeats(order: Order, outcome: Outcome, digest: int) -> bool:
+    """Whether an order already has what an outcome says of it, whenever that was heard."""
+    return order.at_ms > 0 if outcome.kind == "converted" else digest in order.returns
+
+
+def _open_exposure(
+    book: Book, outcome: Outcome, ts: int, tolerance_ms: int
+) -> tuple[int | None, str]:
+    """The place of the exposure that an outcome answers by name, or why it answers none."""
+    name = outcome.decision_id
+    if name is None:
+        return None, ""
+    for place, exposure in enumerate(book.exposures):
+        if exposure.decision_id == name:
+            if ts < exposure.at_ms - tolerance_ms:
+                return None, "before_decision"
+            if ts > exposure.closes_ms:
+                return None, "after_window"
+            if exposure.holdout and outcome.kind not in ORDER_KINDS:
+                return None, "held_out"
+            return place, ""
+    digest = id64(name)
+    known = any(send.digest == digest for send in book.sends)
+    return None, "after_window" if known else "unknown_decision"
 
 
 def _reward(
@@ -267,7 +314,7 @@ def _reward(
     kind: str,
     reward: float,
     ts: int,
-    value: float = 0.0,
+    outcome: Outcome | None = None,
 ) -> Emit:
     record = Reward(
         decision_id=exposure.decision_id,
@@ -277,6 +324,6 @@ def _reward(
         kind=kind,  # type: ignore[arg-type]
         reward=reward,
         ts=ts,
-        value=value,
+        outcome_id="" if outcome is None else outcome.outcome_id,
     )
     return Emit(REWARDS, f"{exposure.campaign}/{exposure.channel}", record)

@@ -11,6 +11,7 @@ SENDS_LIMIT: Final = 64
 EXPOSURES_LIMIT: Final = 32
 LAST_SENT_LIMIT: Final = 64
 DEFERRED_LIMIT: Final = 8
+ORDERS_LIMIT: Final = 16
 
 _BOUNCED: Final = "bounced"
 ARRIVED: Final = frozenset({"delivered", "opened", "clicked", "converted"})
@@ -65,16 +66,65 @@ class Send(Struct, array_like=True, frozen=True, gc=False):
 class Exposure(Struct, array_like=True, frozen=True, gc=False):
     """A decision that was published and whose attribution window is open.
 
-    ``paid_day`` names the day whose budget it was paid from while that may still be given back.
+    ``answered`` are the kinds of outcome that were rewarded. ``paid_day`` names the day whose
+    budget it was paid from while that may still be given back. Of a ``holdout`` nothing was sent;
+    it is kept for the orders in its window, to compare with.
     """
 
     decision_id: str
     campaign: str
     channel: str
+    at_ms: int
     closes_ms: int
-    clicked: bool = False
+    answered: tuple[str, ...] = ()
     paid_day: str = ""
     cost_micros: int = 0
+    holdout: bool = False
+
+
+class Touch(Struct, array_like=True, frozen=True, gc=False):
+    """A decision whose window held an order, and what was told of that: as in `Reward`.
+
+    The one without ``decision_id`` stands for nobody: what is organic.
+    """
+
+    decision_id: str
+    campaign: str
+    channel: str
+    at_ms: int
+    holdout: bool = False
+    share: float = 0.0
+    credit_micros: int = 0
+    orders: int = 0
+    order_micros: int = 0
+
+
+class Order(Struct, array_like=True):
+    """A conversion, remembered so that it counts once and can be given back.
+
+    ``at_ms`` is 0 while only a refund or cancellation of it was heard of, ``named`` the decision
+    that it answers. ``returns`` are the ids (`state.fact.id64`) of the last outcomes that gave
+    back ``returned_micros``, or all of it: ``void``.
+    """
+
+    order_id: str
+    at_ms: int = 0
+    value_micros: int = 0
+    named: str = ""
+    touches: list[Touch] = field(default_factory=list)
+    returned_micros: int = 0
+    void: bool = False
+    returns: list[int] = field(default_factory=list)
+
+    @property
+    def left_micros(self) -> int:
+        """What was not given back."""
+        return 0 if self.void else max(0, self.value_micros - self.returned_micros)
+
+    @property
+    def stands(self) -> bool:
+        """Whether it was not given back as a whole."""
+        return not self.void and (self.returned_micros < self.value_micros or not self.returns)
 
 
 class Book(Struct, array_like=True):
@@ -98,6 +148,20 @@ class Book(Struct, array_like=True):
     notes: dict[str, Note] = field(default_factory=dict)
     deferred: dict[str, Armed] = field(default_factory=dict)
     bounced: dict[str, int] = field(default_factory=dict)
+    orders: list[Order] = field(default_factory=list)
+
+    def order(self, order_id: str) -> Order | None:
+        """The order of an id, if it is remembered."""
+        for order in self.orders:
+            if order.order_id == order_id:
+                return order
+        return None
+
+    def remember_order(self, order: Order) -> None:
+        """Keep an order; of too many, the one that was heard of first is forgotten."""
+        self.orders.append(order)
+        if len(self.orders) > ORDERS_LIMIT:
+            del self.orders[0]
 
     def record_spoken(self, campaign: str, now_ms: int) -> None:
         """Remember when a campaign spoke, for its cooldown."""

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import hashlib
 from array import array
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from schemas.control import Model
-from schemas.learning import Example, Reward
+from schemas.learning import LABELS, Example, Reward
 from scoring.features import FEATURE_HASH, FEATURES
 
 Matrix = NDArray[np.float64]
@@ -72,7 +72,7 @@ def join(records: Iterable[Example | Reward]) -> Rows:
     skipped = {"held_out": 0, "other_features": 0, "not_answered": 0, "window_open": 0}
     for record in records:
         if isinstance(record, Reward):
-            if record.kind != "converted":
+            if record.kind in LABELS:
                 name = record.decision_id
                 clicked[name] = clicked.get(name, False) or record.kind == "clicked"
         elif record.holdout:
@@ -85,20 +85,32 @@ def join(records: Iterable[Example | Reward]) -> Rows:
                 record.campaign_id,
                 array("d", record.features),
             )
-    closed_ms: dict[str, int] = {}
-    for name, (at_ms, campaign, _) in shown.items():
-        if clicked.get(name) is False:
-            closed_ms[campaign] = max(at_ms, closed_ms.get(campaign, 0))
-    rows = sorted(
-        (at_ms, name)
-        for name, (at_ms, campaign, _) in shown.items()
-        if name in clicked and at_ms <= closed_ms.get(campaign, -1)
-    )
+    moments = {name: (at_ms, campaign) for name, (at_ms, campaign, _) in shown.items()}
+    rows = closed(moments, clicked)
     answered = sum(1 for name in shown if name in clicked)
     skipped["not_answered"] = len(shown) - answered
     skipped["window_open"] = answered - len(rows)
     features = np.empty((len(rows), len(FEATURES)))
-    for place, (_, name) in enumerate(rows):
+    for place, name in enumerate(rows):
         features[place] = shown[name][2]
-    labels = np.array([float(clicked[name]) for _, name in rows])
+    labels = np.array([float(clicked[name]) for name in rows])
     return Rows(features, labels, skipped)
+
+
+def closed(shown: Mapping[str, tuple[int, str]], clicked: Mapping[str, bool]) -> list[str]:
+    """Those of the decisions (time and campaign) whose answers are all in, oldest first.
+
+    They are those that are no newer than the newest of their campaign that was not clicked.
+    """
+    closed_ms: dict[str, int] = {}
+    for name, (at_ms, campaign) in shown.items():
+        if clicked.get(name) is False:
+            closed_ms[campaign] = max(at_ms, closed_ms.get(campaign, 0))
+    return [
+        name
+        for _, name in sorted(
+            (at_ms, name)
+            for name, (at_ms, campaign) in shown.items()
+            if name in clicked and at_ms <= closed_ms.get(campaign, -1)
+        )
+    ]

@@ -73,7 +73,7 @@ def test_every_event_of_the_contract_is_read(value, action):
 
 @given(values_of(Outcome))
 def test_every_outcome_of_the_contract_is_read(value):
-    sent = encode(value | {"decision_id": "d"})
+    sent = encode(value | {"decision_id": "d", "order_id": "o"})
     assert wire_json.decode(sent, type=Outcome) == decode_outcome(sent)
 
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import msgspec
 
-from state.book import Armed, Send
+from state.book import Armed, Exposure, Order, Send, Touch
 from state.customer import TAIL_SOFT, VERSION, Customer
 from state.fact import Fact, id64
 from tests.strategies import LATENESS_MS, fact_of, in_order
@@ -97,6 +97,11 @@ def golden_customer() -> Customer:
     book.record_send(Send(sent_ms, sent_ms + _DAY, id64("d1"), "push", "general"))
     book.deferred["left"] = Armed(sent_ms + 9 * _DAY, "golden-15", sent_ms, sent_ms, "item-1")
     book.bounced["sms"] = 1
+    book.exposures.append(
+        Exposure("d1", "view-cart", "push", sent_ms, sent_ms + _DAY, ("clicked",), "2023-11-14", 9)
+    )
+    touch = Touch("d1", "view-cart", "push", sent_ms, False, 1.0, 33_750_000, 1, 33_750_000)
+    book.remember_order(Order("order-1", sent_ms + 1, 34_750_000, "d1", [touch], 1_000_000))
     return customer
 
 

@@ -1,0 +1,248 @@
+"""``beckon evaluate``: what another policy would have earned on the decisions that were made.
+
+Nothing is sent and nothing changes: the logged choices, their propensities and what came of them
+are weighed anew (`scoring.evaluation`).
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import Annotated, Any, Final
+
+import msgspec
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from jobs.settings import Settings
+from jobs.train import decode_record
+from jobs.trainers.base import closed
+from schemas.control import Policy
+from schemas.errors import UserMistake
+from schemas.learning import LABELS, Example, Reward
+from schemas.topics import EXAMPLES, REWARDS
+from schemas.units import duration_ms
+from scoring import evaluation
+from scoring.evaluation import Estimate, Evaluation, Round, Unsupported
+from scoring.policies import POLICIES
+
+UNIFORM: Final = "uniform"
+METRICS: Final = ("clicks", "revenue")
+
+Log = Sequence[tuple[Example, bool, float]]
+"""Examples whose window has closed, oldest first: whether they were clicked, and the reward."""
+
+Target = Callable[[Example], Mapping[str, float]]
+"""The probability of each channel that was open."""
+
+
+def evaluate(
+    policy: Annotated[
+        str,
+        typer.Option(help=f"{', '.join(POLICIES)}, {UNIFORM}, or a mix such as sms=0.2,push=0.8"),
+    ],
+    since: Annotated[
+        str, typer.Option(help="how far back: 7d, 12h, or an RFC 3339 time; all when left out")
+    ] = "",
+    campaign: Annotated[str, typer.Option(help="decisions of this campaign alone")] = "",
+    metric: Annotated[str, typer.Option(help=" or ".join(METRICS) + ", for each message")] = (
+        "clicks"
+    ),
+    confidence: Annotated[float, typer.Option(min=0.5, max=0.999)] = 0.95,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
+) -> None:
+    """Estimate from the log what another policy of choosing channels would have earned.
+
+    A policy that learns is first let learn from the older half of the log, and is evaluated on the
+    newer: nobody is judged by what they learned from. Where the log cannot tell, because it never
+    tried what the policy would do, no figure is given and the exit code is 2.
+    """
+    if metric not in METRICS:
+        raise UserMistake(f"no metric {metric!r}: choose of {', '.join(METRICS)}")
+    since_ms = moment_of(since, time.time()) if since else 0
+    log = labelled(from_topics(Settings(), since_ms), metric, since_ms, campaign)
+    try:
+        found = evaluation.evaluate(
+            rounds_of(log, policy),
+            confidence=confidence,
+            most=1.0 if metric == "clicks" else None,
+        )
+    except Unsupported as refusal:
+        if not as_json:
+            raise UserMistake(f"cannot tell: {refusal}") from refusal
+        typer.echo(json.dumps({"refused": str(refusal), "arms": [str(a) for a in refusal.arms]}))
+        raise typer.Exit(2) from refusal
+    if as_json:
+        typer.echo(json.dumps({"policy": policy, "metric": metric, **msgspec.to_builtins(found)}))
+    else:
+        show(found, policy, metric)
+
+
+def moment_of(text: str, now_s: float) -> int:
+    """UTC ms of a duration back from now, or of an RFC 3339 time.
+
+    Raises:
+        UserMistake: it is neither.
+    """
+    try:
+        return round(now_s * 1_000) - duration_ms(text)
+    except ValueError:
+        pass
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise UserMistake(f"--since {text!r}: want 7d, 12h or 2026-01-31T00:00:00Z") from None
+    if moment.tzinfo is None:
+        raise UserMistake(f"--since {text!r} has no zone; add Z or an offset")
+    return round(moment.timestamp() * 1_000)
+
+
+def from_topics(settings: Settings, since_ms: int) -> Iterable[Example | Reward]:
+    """What the stream published since then of examples and rewards."""
+    from jobs.kafka import offsets_at, read_to_end
+
+    topics = [EXAMPLES, REWARDS]
+    since = offsets_at(settings, topics, since_ms) if since_ms else None
+    for message in read_to_end(settings, topics, since):
+        value = message.value()
+        if value is not None:
+            yield decode_record(value)
+
+
+def labelled(
+    records: Iterable[Example | Reward], metric: str, since_ms: int = 0, campaign: str = ""
+) -> Log:
+    """Give each message that was sent its reward, once its window has closed.
+
+    A record that was read before changes nothing.
+    """
+    shown: dict[str, Example] = {}
+    clicked: dict[str, bool] = {}
+    entries: dict[tuple[str, str, str, str], Reward] = {}
+    for record in records:
+        if campaign and record.campaign_id != campaign:
+            continue
+        if isinstance(record, Example):
+            if not record.holdout and record.channels and record.decided_at_ms >= since_ms:
+                shown[record.decision_id] = record
+        elif record.kind in LABELS:
+            name = record.decision_id
+            clicked[name] = clicked.get(name, False) or record.kind == "clicked"
+        else:
+            key = (record.decision_id, record.kind, record.outcome_id, record.order_id)
+            entries[key] = record
+    revenue: dict[str, float] = {}
+    for (name, *_), entry in entries.items():
+        revenue[name] = revenue.get(name, 0.0) + entry.value
+    moments = {name: (each.decided_at_ms, each.campaign_id) for name, each in shown.items()}
+    by_clicks = metric == "clicks"
+    return [
+        (
+            shown[name],
+            clicked[name],
+            float(clicked[name]) if by_clicks else revenue.get(name, 0.0),
+        )
+        for name in closed(moments, clicked)
+    ]
+
+
+def rounds_of(log: Log, policy: str) -> list[Round]:
+    """The log as rounds of a policy; an arm is a campaign's channel.
+
+    Raises:
+        UserMistake: there is no such policy.
+    """
+    if policy in POLICIES:
+        half = len(log) // 2
+        target, log = _learned(log[:half], policy), log[half:]
+    else:
+        target = _mix(policy)
+    return [
+        Round(
+            f"{example.campaign_id}/{example.channel}",
+            example.propensity,
+            reward,
+            {
+                f"{example.campaign_id}/{channel}": share
+                for channel, share in target(example).items()
+            },
+        )
+        for example, _, reward in log
+    ]
+
+
+def _learned(log: Log, policy: str) -> Target:
+    """A policy of `POLICIES` with the posteriors that the log gives it."""
+    prior = Policy()
+    counts: dict[tuple[str, str], list[float]] = {}
+    for example, clicked, _ in log:
+        arm = counts.setdefault(
+            (example.campaign_id, example.channel), [prior.prior_alpha, prior.prior_beta]
+        )
+        arm[not clicked] += 1.0
+    chooses = POLICIES[policy]()
+
+    def target(example: Example) -> Mapping[str, float]:
+        arms = tuple(
+            (found[0], found[1])
+            if (found := counts.get((example.campaign_id, channel))) is not None
+            else (prior.prior_alpha, prior.prior_beta)
+            for channel in example.channels
+        )
+        return dict(zip(example.channels, chooses.probabilities(arms), strict=True))
+
+    return target
+
+
+def _mix(policy: str) -> Target:
+    """Fixed shares, of the channels that are open."""
+    try:
+        weights = (
+            None
+            if policy == UNIFORM
+            else {name.strip(): float(share) for name, _, share in map(_parted, policy.split(","))}
+        )
+    except ValueError:
+        weights = {}
+    if weights is not None and (not weights or not all(0 <= w < 1e9 for w in weights.values())):
+        known = ", ".join((*POLICIES, UNIFORM))
+        raise UserMistake(f"no policy {policy!r}: choose {known}, or a mix such as sms=0.2,push=1")
+
+    def target(example: Example) -> Mapping[str, float]:
+        open_ = example.channels
+        found = [1.0 if weights is None else weights.get(channel, 0.0) for channel in open_]
+        total = sum(found)
+        if not total:  # where none of the mix is open, whatever is
+            found, total = [1.0] * len(open_), float(len(open_))
+        return {channel: weight / total for channel, weight in zip(open_, found, strict=True)}
+
+    return target
+
+
+def _parted(text: str) -> tuple[str, str, str]:
+    return text.partition("=")
+
+
+def show(found: Evaluation, policy: str, metric: str) -> None:
+    """Print an evaluation for people."""
+    console = Console()
+    console.print(
+        f"[bold]{policy}[/], by {found.rounds:,} messages that are worth {found.effective:,.0f} of "
+        f"its own (mean weight {found.weight_mean:.3f}, largest {found.weight_max:.1f})."
+    )
+    table = Table("", metric, "± s.e.", "normal", "bootstrap", "empirical Bernstein")
+    table.add_row("as it was", f"{found.logged:.5f}")
+    estimates: dict[str, Estimate] = {"IPS": found.ips, "SNIPS": found.snips, "DR": found.dr}
+    for name, each in estimates.items():
+        table.add_row(
+            name, f"{each.value:.5f}", f"{each.standard_error:.5f}",
+            *(_bounds(bounds) for bounds in (each.normal, each.bootstrap, each.bernstein)),
+        )  # fmt: skip
+    console.print(table)
+
+
+def _bounds(interval: Any) -> str:
+    return "" if interval is None else f"{interval.low:.5f} … {interval.high:.5f}"

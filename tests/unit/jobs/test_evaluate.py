@@ -1,0 +1,140 @@
+"""`beckon evaluate`: from examples and rewards to what another policy would have earned."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+from typer import Typer
+from typer.testing import CliRunner, Result
+
+from jobs import evaluate as command
+from jobs.evaluate import labelled, moment_of, rounds_of
+from schemas.errors import UserMistake
+from schemas.learning import Example, Reward
+from scoring.evaluation import evaluate
+from tests.harness import NOON_MS
+
+RATES = {"sms": 0.1, "push": 0.3}
+
+
+def example(number: int, channel: str = "sms", **fields: Any) -> Example:
+    return Example(
+        **{
+            **{"decision_id": f"d{number}", "user_id": "ann", "campaign_id": "spring"},
+            **{"channel": channel, "features": [], "feature_hash": "", "score": 0.1},
+            **{"propensity": 0.5, "model_version": "prior", "decided_at_ms": NOON_MS + number},
+            **{"channels": ("sms", "push"), **fields},
+        }
+    )
+
+
+def reward(number: int, kind: str, channel: str = "sms", **fields: Any) -> Reward:
+    worth = float(kind == "clicked")
+    return Reward(f"d{number}", "ann", "spring", channel, kind, worth, NOON_MS, **fields)  # type: ignore[arg-type]
+
+
+def history(count: int = 2_000) -> Iterator[Example | Reward]:
+    random = np.random.default_rng(7)
+    for number in range(count):
+        channel = ("sms", "push")[random.integers(2)]
+        yield example(number, channel)
+        clicked = random.random() < RATES[channel]
+        yield reward(number, "clicked" if clicked else "expired", channel)
+        if clicked:
+            order = {"outcome_id": f"o{number}", "order_id": f"o{number}"}
+            yield reward(number, "converted", channel, value=10.0, **order)
+
+
+def run(monkeypatch: pytest.MonkeyPatch, records: list[Example | Reward], *args: str) -> Result:
+    monkeypatch.setattr(command, "from_topics", lambda settings, since_ms: records)
+    app = Typer()
+    app.command()(command.evaluate)
+    return CliRunner().invoke(app, list(args))
+
+
+@pytest.mark.parametrize(
+    ("policy", "expected"), [("push=1", 0.3), ("sms=1,push=3", 0.25), ("uniform", 0.2)]
+)
+def test_a_mix_is_worth_what_its_channels_are(policy: str, expected: float) -> None:
+    found = evaluate(rounds_of(labelled(history(), "clicks"), policy))
+    assert found.ips.normal.low < expected < found.ips.normal.high
+
+
+def test_a_policy_that_learns_does_so_from_the_older_half() -> None:
+    log = labelled(history(), "clicks")
+    rounds = rounds_of(log, "beta-thompson")
+    assert len(rounds) == len(log) - len(log) // 2
+    assert rounds[0].target["spring/push"] > 0.99
+
+
+def test_revenue_is_what_the_entries_of_orders_add_up_to_each_counted_once() -> None:
+    records = [
+        example(1),
+        reward(1, "clicked"),
+        *[reward(1, "converted", value=8.0, outcome_id="o", order_id="a")] * 2,
+        reward(1, "reversed", value=-3.0, outcome_id="p", order_id="a"),
+        example(2),
+        reward(2, "expired"),
+    ]
+    assert [gain for _, _, gain in labelled(records, "revenue")] == [5.0, 0.0]
+
+
+def test_only_messages_of_the_campaign_and_time_whose_window_has_closed_count() -> None:
+    records = [
+        *(example(1), reward(1, "expired")),
+        *(example(2, holdout=True), example(3, campaign_id="other")),
+        *(example(5), reward(5, "clicked"), example(7), reward(7, "expired"), example(8)),
+        *(example(9), reward(9, "clicked")),
+    ]
+    log = labelled(records, "clicks", NOON_MS + 2, "spring")
+    assert [each.decision_id for each, _, _ in log] == ["d5", "d7"]
+
+
+def test_channels_that_were_closed_are_closed_to_the_other_policy() -> None:
+    records = [example(1, channels=("sms",), propensity=1.0), reward(1, "expired")]
+    [only] = rounds_of(labelled(records, "clicks"), "push=1")
+    assert only.target == {"spring/sms": 1.0}
+
+
+def test_the_command_gives_figures(monkeypatch: pytest.MonkeyPatch) -> None:
+    records = list(history())
+    found = json.loads(run(monkeypatch, records, "--policy", "push=1", "--json").output)
+    assert found["ips"]["normal"]["low"] < 0.3 < found["ips"]["normal"]["high"]
+    shown = run(monkeypatch, records, "--policy", "push=1", "--metric", "revenue")
+    assert shown.exit_code == 0
+    assert "SNIPS" in shown.output
+
+
+def test_the_command_refuses_what_was_never_tried(monkeypatch: pytest.MonkeyPatch) -> None:
+    records = [
+        each
+        for number in range(200)
+        for each in (
+            example(number, channels=("sms", "email"), propensity=0.999),
+            reward(number, "expired"),
+        )
+    ]
+    refused = run(monkeypatch, records, "--policy", "email=1", "--json")
+    assert refused.exit_code == 2
+    assert json.loads(refused.output)["arms"] == ["spring/email"]
+    spoken = run(monkeypatch, records, "--policy", "email=1")
+    assert isinstance(spoken.exception, UserMistake)
+    assert "never tried in 200 rounds: spring/email" in str(spoken.exception)
+
+
+@pytest.mark.parametrize("policy", ["", "best", "sms=much", "sms=-1"])
+def test_a_policy_that_there_is_none_of_is_a_mistake(policy: str) -> None:
+    with pytest.raises(UserMistake, match="beta-thompson"):
+        rounds_of([], policy)
+
+
+def test_a_moment_is_a_duration_back_or_a_time_with_a_zone() -> None:
+    assert moment_of("1h", NOON_MS / 1_000) == NOON_MS - 3_600_000
+    assert moment_of("2023-11-14T22:13:20Z", 0) == NOON_MS
+    for text in ("yesterday", "2023-11-14T22:13:20"):
+        with pytest.raises(UserMistake, match="--since"):
+            moment_of(text, 0)
