@@ -56,9 +56,12 @@ def steered(mix: Mix | None, wish: Mapping[str, float], at_ms: int, limits: Limi
     was = mix.extremes(at_ms)
     lower = [max(0.0, most - limits.per_hour) for most in was.most]
     upper = [min(1.0, least + limits.per_hour) for least in was.least]
-    floored = [min(max(low, floor), high) for low, high in zip(lower, upper, strict=True)]
-    # A floor that was raised waits until the speed limit leaves room for it.
-    return mix.moved(_nearest(target, floored if sum(floored) <= 1 else lower, upper), at_ms)
+    # A floor that was raised waits where the speed limit leaves no room for all of it.
+    raises = [min(max(low, floor), high) - low for low, high in zip(lower, upper, strict=True)]
+    room = max(0.0, 1 - sum(lower))
+    part = 1.0 if sum(raises) <= room else room / sum(raises)
+    floored = [low + part * more for low, more in zip(lower, raises, strict=True)]
+    return mix.moved(_nearest(target, floored, upper), at_ms)
 
 
 def _nearest(
@@ -69,8 +72,10 @@ def _nearest(
     The Euclidean projection is the target, raised or lowered by one amount for all arms, cut at
     the bounds; the amount is found by bisection.
     """
-    low, high = -1.0, 1.0
     shares = tuple(target)
+    if all(map(_between, lower, shares, upper)):
+        return shares
+    low, high = -1.0, 1.0
     for _ in range(_HALVINGS):
         raised = (low + high) / 2
         shares = tuple(
@@ -82,3 +87,7 @@ def _nearest(
         else:
             high = raised
     return shares
+
+
+def _between(least: float, share: float, most: float) -> bool:
+    return least <= share <= most
