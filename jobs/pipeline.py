@@ -15,6 +15,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Mapping
 from typing import Final, NamedTuple
 
@@ -41,8 +42,7 @@ GRANT_WINDOW_MS: Final = 50
 _FETCH_BYTES: Final = 32_768
 """The broker gathers so much for a fetch, or what comes within a batch's window: at a low rate it
 would otherwise answer for each event."""
-_MINUTE_MS: Final = 60_000
-_TRANSACTION_TIMEOUT_MS: Final = 10 * _MINUTE_MS
+_TRANSACTION_TIMEOUT_MS: Final = 600_000
 """Below the broker's maximum of 15 minutes, above any checkpoint interval one would set."""
 
 
@@ -145,8 +145,7 @@ def pipeline_config(
         clean: whether nothing was published after the state to resume from was saved.
     """
     snapshot = tuple(control)
-    window_ms = max(_MINUTE_MS, 6 * settings.checkpoint_interval_ms)
-    sealing = Sealing(settings.bootstrap, window_ms, at_start=not clean)
+    sealing = Sealing(settings.bootstrap, time.time_ns() // 1_000_000 if clean else 0)
     return PipelineConfig(
         DecideConfig(run, snapshot, sealing, DeciderConfig(shards=settings.shards)),
         _arms(snapshot),

@@ -50,7 +50,7 @@ class Sandbox:
     def __init__(
         self, control: Iterable[tuple[str, bytes]], sealed: Iterable[Decision] = ()
     ) -> None:
-        self.decider = Decider(DeciderConfig(lends=True), control, sealed)
+        self.decider = Decider(DeciderConfig(lends=True), control, lambda _saved_ms: tuple(sealed))
         self.decider.world.audited_share = 1
         self._store = MemoryStore()
         self._users: set[str] = set()

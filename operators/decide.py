@@ -18,8 +18,8 @@ from pyflink.datastream.state import MapStateDescriptor
 from operators import names
 from operators.control_log import ControlLog
 from operators.layout import SEPARATOR, attempt_number
-from operators.sealing import Sealing, leases_in, published_decisions, published_leases
-from operators.shard import Decider, DeciderConfig
+from operators.sealing import Published, Sealing, leases_in, published_leases
+from operators.shard import Decider, DeciderConfig, nothing_published
 from operators.shipping import Shipped
 from schemas.topics import REWARDS
 
@@ -38,7 +38,7 @@ class DecideConfig(NamedTuple):
     Attributes:
         run: names the submission; no two have the same.
         control: the control topic at the time of submission.
-        sealing: how to find what an earlier attempt published, and whether the first must look.
+        sealing: how to find what an earlier attempt published.
     """
 
     run: str
@@ -81,9 +81,8 @@ class Decide(Shipped, KeyedBroadcastProcessFunction):
             )
         )
         first = attempt_number(runtime_context) == 0
-        self._sealed = (
-            published_decisions(config.sealing) if config.sealing.at_start or not first else ()
-        )
+        resumes = not first or not config.sealing.since_ms
+        self._published = Published(config.sealing) if resumes else nothing_published
         self._leases = {} if first else published_leases(config.sealing)
         self._decider: Decider | None = None
         self._log_saved = False
@@ -140,10 +139,10 @@ class Decide(Shipped, KeyedBroadcastProcessFunction):
     def _build(self, log: ControlLog) -> Decider:
         self._log = log
         inherited = leases_in(self._config.control)
-        self._decider = Decider(self._config.core, log, self._sealed, inherited)
+        self._decider = Decider(self._config.core, log, self._published, inherited)
         for lease in self._leases.values():  # a purse must know at once what it had given back
             self._decider.world.leases.accept(lease)
-        self._sealed, self._leases = (), {}
+        self._leases = {}
         # What lives as long as the task is not looked through at each collection. What comes and
         # goes is a cache of customers, without cycles: the default thresholds scan it a hundred
         # times a second, and a full collection of it holds up decisions for half a second. So only

@@ -7,12 +7,12 @@ taken back in between stays so.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable
 from typing import Final, NamedTuple
 
 import msgspec
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, TopicPartition
-from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]
 
 from schemas.budget import Lease
 from schemas.decision import Decision
@@ -21,7 +21,11 @@ from schemas.topics import CONTROL, DECISIONS
 from schemas.wire import decode_control
 from state.loans import merged
 
+SKEW_MS: Final = 30_000
+"""By how much the clocks of workers and brokers may differ."""
+
 _PATIENCE_S: Final = 20.0
+_POLL_S: Final = 0.1
 _LEASE: Final = "lease/"
 _decode: Final = msgspec.json.Decoder(Decision).decode
 
@@ -31,26 +35,44 @@ class Sealing(NamedTuple):
 
     Attributes:
         bootstrap: Kafka's address as the workers see it.
-        window_ms: how far before the newest decision; covers the time since the last checkpoint.
-        at_start: whether the first attempt must look too, because the state it resumes from was
-            not saved by a clean stop.
+        since_ms: before this nothing was published that the state does not know; 0 when the state
+            was not saved by a clean stop, and then the first attempt must look too.
     """
 
     bootstrap: str
-    window_ms: int
-    at_start: bool
+    since_ms: int
 
 
-def published_decisions(sealing: Sealing) -> list[Decision]:
-    """The decisions of the newest ``window_ms`` of the topic."""
-    newest = _newest(sealing.bootstrap)
-    if not newest:
-        return []
-    since_ms = max(newest.values()) - sealing.window_ms
-    consumer = _consumer(sealing)
+class Published:
+    """The decisions published since a moment, read when a shard first asks.
+
+    The shards of a subtask were saved within seconds of each other, so most are served by what was
+    read for the first.
+    """
+
+    def __init__(self, sealing: Sealing) -> None:
+        self._sealing = sealing
+        self._from_ms: int | None = None
+        self._found: list[Decision] = []
+
+    def __call__(self, saved_ms: int) -> list[Decision]:
+        """What may have been published after a shard was saved, and maybe more."""
+        wanted_ms = max(saved_ms, self._sealing.since_ms) - SKEW_MS
+        if self._from_ms is None or wanted_ms < self._from_ms:
+            self._from_ms = wanted_ms - SKEW_MS
+            self._found = published_decisions(self._sealing.bootstrap, max(0, self._from_ms))
+        return self._found
+
+
+def published_decisions(bootstrap: str, since_ms: int) -> list[Decision]:
+    """The decisions that the broker has from then on."""
+    consumer = _consumer(bootstrap)
     try:
+        topic = consumer.list_topics(DECISIONS, timeout=_PATIENCE_S).topics[DECISIONS]
+        if topic.error is not None:
+            raise KafkaException(topic.error)
         starts = consumer.offsets_for_times(
-            [TopicPartition(DECISIONS, partition, since_ms) for partition in newest],
+            [TopicPartition(DECISIONS, partition, since_ms) for partition in topic.partitions],
             timeout=_PATIENCE_S,
         )
         records = _read_to_end(consumer, [place for place in starts if place.offset >= 0])
@@ -61,7 +83,7 @@ def published_decisions(sealing: Sealing) -> list[Decision]:
 
 def published_leases(sealing: Sealing) -> dict[str, Lease]:
     """The loans of every campaign's budget on the control topic."""
-    consumer = _consumer(sealing)
+    consumer = _consumer(sealing.bootstrap)
     try:
         return leases_in(_read_to_end(consumer, [TopicPartition(CONTROL, 0, OFFSET_BEGINNING)]))
     finally:
@@ -83,10 +105,10 @@ def leases_in(control: Iterable[tuple[str, bytes]]) -> dict[str, Lease]:
     return leases
 
 
-def _consumer(sealing: Sealing) -> Consumer:
+def _consumer(bootstrap: str) -> Consumer:
     return Consumer(
         {
-            "bootstrap.servers": sealing.bootstrap,
+            "bootstrap.servers": bootstrap,
             "group.id": "beckon-sealing",
             "enable.auto.commit": False,
             "enable.partition.eof": True,
@@ -95,30 +117,18 @@ def _consumer(sealing: Sealing) -> Consumer:
     )
 
 
-def _newest(bootstrap: str) -> dict[int, int]:
-    """Partition → the time of its newest decision, of partitions that hold one."""
-    admin = AdminClient({"bootstrap.servers": bootstrap})
-    topic = admin.list_topics(DECISIONS, timeout=_PATIENCE_S).topics[DECISIONS]
-    if topic.error is not None:
-        raise KafkaException(topic.error)
-    asked = admin.list_offsets(
-        {
-            TopicPartition(DECISIONS, number): OffsetSpec.max_timestamp()
-            for number in topic.partitions
-        }
-    )
-    found = {place.partition: future.result(_PATIENCE_S) for place, future in asked.items()}
-    return {number: info.timestamp for number, info in found.items() if info.timestamp >= 0}
-
-
 def _read_to_end(consumer: Consumer, starts: list[TopicPartition]) -> list[tuple[str, bytes]]:
     """Key and value of every record from there on; of one topic."""
     records = []
     waiting = {place.partition for place in starts}
     consumer.assign(starts)
+    patient_until = time.monotonic() + _PATIENCE_S
     while waiting:
-        messages = consumer.consume(5_000, timeout=_PATIENCE_S)
-        if not messages:
+        # It waits this long for so many messages, so a long wait would hold up each restart.
+        messages = consumer.consume(5_000, timeout=_POLL_S)
+        if messages:
+            patient_until = time.monotonic() + _PATIENCE_S
+        elif time.monotonic() > patient_until:
             raise TimeoutError(f"no answer from {starts[0].topic} for {_PATIENCE_S:.0f} s")
         for message in messages:
             error = message.error()

@@ -16,7 +16,7 @@ from __future__ import annotations
 import hashlib
 from binascii import b2a_base64
 from collections import Counter, OrderedDict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final, NamedTuple, Protocol
 
 import msgspec
@@ -52,6 +52,15 @@ _INPUTS: Final = list(topics.INPUTS)
 _PLACE: Final = {topic: place for place, topic in enumerate(_INPUTS)}
 _encode_shard: Final = msgspec.msgpack.Encoder().encode
 _decode_shard: Final = msgspec.msgpack.Decoder(tuple[bytes, dict[str, int]]).decode
+
+
+Published = Callable[[int], Iterable[Decision]]
+"""Gives the decisions that were published after a time of the wall clock, and maybe others too."""
+
+
+def nothing_published(_saved_ms: int) -> tuple[Decision, ...]:
+    """What a run finds that nothing went before."""
+    return ()
 
 
 class ShardStore(Protocol):
@@ -135,7 +144,8 @@ class Decider:
 
     It keeps decoded customers at hand, least recently used first out, and writes through: after
     `on_batch` the store holds everything. ``control`` is a snapshot of the control topic, in
-    force before the first record; ``sealed`` are decisions already published (see `World`).
+    force before the first record; ``published`` is asked, when a shard's state is taken up, for the
+    decisions that were published after it was saved (see `World.sealed`).
     ``inherited`` are the loans of budgets from before this run, by default those of ``control``.
     """
 
@@ -143,12 +153,11 @@ class Decider:
         self,
         config: DeciderConfig = DeciderConfig(),  # noqa: B008 - a NamedTuple is immutable
         control: Iterable[tuple[str, bytes]] = (),
-        sealed: Iterable[Decision] = (),
+        published: Published = nothing_published,
         inherited: Mapping[str, Lease] | None = None,
     ) -> None:
         self.world = World()
-        self.world.sealed = {decision.decision_id: decision for decision in sealed}
-        self._paid = [each for each in self.world.sealed.values() if each.paid_day]
+        self._published = published
         self.counters: Counter[str] = Counter()
         self._limit = config.cached_customers
         self.unpublished_limit = config.unpublished_customers
@@ -189,13 +198,12 @@ class Decider:
         found = self._shards.get(name)
         if found is None:
             saved = store.get(_SHARD)
-            clock, unpublished = (None, {}) if saved is None else _decode_shard(saved)
+            data, unpublished = (None, {}) if saved is None else _decode_shard(saved)
+            clock = ShardClock() if data is None else ShardClock.decode(data)
+            published = self._published(clock.wall_ms)
+            self.world.sealed.update((each.decision_id, each) for each in published)
             found = self._shards[name] = _Shard(
-                ShardClock() if clock is None else ShardClock.decode(clock),
-                DueList(store.get),
-                self._purse(name, store),
-                unpublished,
-                {},
+                clock, DueList(store.get), self._purse(name, store, published), unpublished, {}
             )
         return found
 
@@ -220,13 +228,14 @@ class Decider:
             cache.popitem(last=False)
         return customer
 
-    def _purse(self, shard: str, store: ShardStore) -> Purse:
+    def _purse(self, shard: str, store: ShardStore, published: Iterable[Decision]) -> Purse:
         every = self._all_shards
-        published = [
-            each for each in self._paid if every is None or shard_of(each.user_id, every) == shard
+        paid = [
+            each
+            for each in published
+            if each.paid_day and (every is None or shard_of(each.user_id, every) == shard)
         ]
-        leases = self.world.leases
-        return Purse(shard, store.get, leases, published, self._inherited, self._lender)
+        return Purse(shard, store.get, self.world.leases, paid, self._inherited, self._lender)
 
 
 class _Batch:
@@ -259,11 +268,12 @@ class _Batch:
         return self._commit()
 
     def tick(self, now_ms: int) -> list[str]:
-        before = self.clock.now_ms
+        before, marked_ms = self.clock.now_ms, self.clock.wall_ms
         clock_ms = self.clock.tick(now_ms, self.lateness_ms)
         self._tend(clock_ms)
         if (
             clock_ms == before
+            and self.clock.wall_ms == marked_ms
             and not self.unpublished
             and not self.purse.changed
             and not self.due.has_due(clock_ms)

@@ -10,6 +10,8 @@ from msgspec import Struct, field
 IDLE_MS: Final = 30_000
 LIVE_LAG_MS: Final = 300_000
 TICK_GRACE_MS: Final = 2_000
+MARK_MS: Final = 1_000
+"""How finely the wall clock is remembered."""
 
 _encode: Final = msgspec.msgpack.Encoder().encode
 
@@ -22,12 +24,16 @@ class ShardClock(Struct, array_like=True):
     that the broker has had nothing for in `IDLE_MS` (by the records' own Kafka times, so that a
     replay sees the same) holds nothing up. An event dated after its Kafka time moves the clock to
     its Kafka time only, so one producer's wrong clock cannot drag a shard forward.
+
+    ``wall_ms`` is the wall clock's time at a tick before the shard was saved, by the workers' clock
+    and no producer's: what is published later than that may be unknown to it.
     """
 
     partitions: dict[int, tuple[int, int]] = field(default_factory=dict)
     ingested_ms: int = 0
     now_ms: int = 0
     live: bool = False
+    wall_ms: int = 0
 
     def observe(self, partition: int, ts: int, ingested_ms: int) -> None:
         """Take note of an event's time and of when Kafka took it in."""
@@ -54,6 +60,8 @@ class ShardClock(Struct, array_like=True):
 
     def tick(self, wall_ms: int, lateness_ms: int) -> int:
         """Let the wall clock move an idle shard, if its events are of today; returns the clock."""
+        if wall_ms >= self.wall_ms + MARK_MS:
+            self.wall_ms = wall_ms
         if self.live and wall_ms - TICK_GRACE_MS - lateness_ms > self.now_ms:
             self.now_ms = wall_ms - TICK_GRACE_MS - lateness_ms
         return self.now_ms

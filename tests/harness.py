@@ -58,7 +58,7 @@ class Harness:
         self.stores: dict[str, MemoryStore] = defaultdict(MemoryStore)
         self.config = DeciderConfig(cached_customers, shards=shards)
         self._control = dict(control(*records))
-        self.decider = Decider(self.config, self._control.items(), sealed)
+        self.decider = Decider(self.config, self._control.items(), lambda _saved_ms: sealed)
         self.learner = Learner((1.0, 19.0))
         self.arms: dict[str, bytes] = {}
         self.granter = Granter()
@@ -108,9 +108,7 @@ class Harness:
     def restart(self, **changes: Any) -> None:
         """Lose everything that is only in memory; state, arms and offsets remain."""
         snapshot = changes.pop("records", ())
-        self.decider = Decider(
-            DeciderConfig(shards=self.shards), control(*snapshot), changes.pop("sealed", ())
-        )
+        self.decider = Decider(DeciderConfig(shards=self.shards), control(*snapshot))
 
     def put(self, record: ControlRecord) -> None:
         """Publish a control record."""
@@ -134,7 +132,7 @@ class Harness:
         self.arms, self.ledgers = dict(saved.arms), dict(saved.ledgers)
         self._offsets = defaultdict(int, saved.offsets)
         sealed = [convert(each, Decision) for each in self.outputs[topics.DECISIONS]]
-        self.decider = Decider(self.config, self._control.items(), sealed, {})
+        self.decider = Decider(self.config, self._control.items(), lambda _saved_ms: sealed, {})
         leases = self._leases()
         for lease in leases.values():
             self.decider.world.leases.accept(lease)

@@ -161,6 +161,26 @@ def test_a_decision_published_before_a_crash_is_made_again_as_it_was() -> None:
     assert second.customer("ann").book.exposures[0].channel == other
 
 
+def test_a_shard_asks_for_what_was_published_since_the_tick_before_it_was_saved() -> None:
+    first = Harness([policy(), on_cart()])
+    first.send(consenting())
+    first.tick(1_800_000_000_000)
+    first.tick(1_800_000_000_400)
+    first.send(event(action="view"))
+    asked: list[int] = []
+
+    def published(saved_ms: int) -> list[Decision]:
+        asked.append(saved_ms)
+        return []
+
+    [(name, store)] = first.stores.items()
+    resumed = Decider(first.config, published=published)
+    resumed.on_batch(name, store, [])
+    resumed.on_tick(name, store, 1_800_000_100_000)
+    resumed.on_batch("another", MemoryStore(), [])
+    assert asked == [1_800_000_000_000, 0]
+
+
 def test_a_refused_campaign_becomes_a_dead_letter_and_the_running_one_stays() -> None:
     stream = Harness([policy(), on_cart()])
     letters = stream.decider.on_control("campaign/on-cart", b'{"kind":"campaign","id":"on-cart"}')
