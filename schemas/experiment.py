@@ -1,0 +1,34 @@
+"""An experiment: which customers are treated how, so that the difference can be measured."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from msgspec import Meta, Struct
+
+from schemas.event import SCHEMA_VERSION
+from schemas.triggers import Slug
+
+
+class Variant(Struct, frozen=True):
+    """A treatment, and the share of all customers who get it."""
+
+    name: Slug
+    share: Annotated[float, Meta(ge=0, le=1)]
+
+
+class Experiment(Struct, frozen=True, tag_field="kind", tag="experiment"):
+    """Variants, the control first; a customer outside of their shares takes no part.
+
+    ``salt`` makes the assignment independent of every other; it stays for as long as the experiment
+    does. Empty, it is the id. ``level`` is how often an interval may be wrong, ``planned`` the
+    number of customers at which intervals are to be narrowest.
+    """
+
+    id: Slug
+    variants: Annotated[tuple[Variant, ...], Meta(min_length=2, max_length=16)]
+    salt: Annotated[str, Meta(max_length=64)] = ""
+    level: Annotated[float, Meta(gt=0, lt=0.5)] = 0.05
+    planned: Annotated[int, Meta(ge=100)] = 10_000
+    updated_ms: int = 0
+    schema_version: int = SCHEMA_VERSION
