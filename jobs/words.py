@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from schemas.audit import Candidate
+from schemas.audit import OUTCOME_REASONS, Candidate
 from schemas.decision import Decision, Offer
 from schemas.reasons import REASONS
 
@@ -39,9 +39,11 @@ def about_decision(decision: Decision) -> str:
 
 
 def meaning(reason: str) -> str:
-    """What a reason code means, as the table of reasons says it."""
+    """What a reason code means, as the tables of reasons say it."""
     known = REASONS.get(reason)
-    return "a reason of another release" if known is None else known.meaning
+    if known is not None:
+        return known.meaning
+    return OUTCOME_REASONS.get(reason, "a reason of another release")
 
 
 def because(refusal: Candidate) -> str:
