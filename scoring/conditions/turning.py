@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from math import floor, inf
-from typing import Final
+from typing import Any, Final
 
 from scoring.conditions.check import Atom, Pair, Single
 from scoring.conditions.compiled import Condition
@@ -148,18 +148,33 @@ def _line(atom: Single[View], slope: int) -> _Part:
 
 
 def _search(atom: Atom[View], rungs: tuple[int, ...]) -> _Part:
-    """What moves one way for a stretch: the first stretch with a turn in it, then by halves."""
+    """What moves one way for a stretch: the first stretch with a turn in it, then by halves.
+
+    What holds at one value alone may hold at neither end of a stretch and yet in between. So it is
+    the value's place among the constants that is followed: one that it has left never comes back.
+    """
+    place: Callable[[View], object]
     if isinstance(atom, Single):
-        name, check = atom.name, atom.holds
+        name, check, constants = atom.name, atom.holds, atom.constants
 
         def holds(view: View) -> bool:
             return check(name.get(view))
 
+        def place(view: View) -> object:
+            value: Any = name.get(view)
+            if value is None:
+                return None
+            return [(value > constant) - (value < constant) for constant in constants]
+
+        if name.type != "number" or not constants:
+            place = holds
     else:
         left, compare, right = atom.left, atom.holds, atom.right
 
         def holds(view: View) -> bool:
             return compare(left.get(view), right.get(view))
+
+        place = holds
 
     def part(view_at: ViewAt, now_ms: int, before_ms: int | None) -> int | None:
         holds_now, start_ms = holds(view_at(now_ms)), now_ms
@@ -167,14 +182,18 @@ def _search(atom: Atom[View], rungs: tuple[int, ...]) -> _Part:
             end_ms = now_ms + rung
             if before_ms is not None:
                 end_ms = min(end_ms, before_ms)
-            if holds(view_at(end_ms)) != holds_now:
-                while end_ms - start_ms > 1:
-                    middle = (start_ms + end_ms) // 2
-                    if holds(view_at(middle)) == holds_now:
+            end = place(view_at(end_ms))
+            while (start := place(view_at(start_ms))) != end:
+                high_ms = end_ms
+                while high_ms - start_ms > 1:
+                    middle = (start_ms + high_ms) // 2
+                    if place(view_at(middle)) == start:
                         start_ms = middle
                     else:
-                        end_ms = middle
-                return end_ms
+                        high_ms = middle
+                start_ms = high_ms
+                if holds(view_at(start_ms)) != holds_now:
+                    return start_ms
             if end_ms == before_ms:
                 return None
             start_ms = end_ms

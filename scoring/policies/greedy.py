@@ -11,7 +11,6 @@ from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import betaincinv
 
 from scoring.policies.base import ArmPolicy, Arms
 
@@ -43,6 +42,8 @@ class BayesUcb(ArmPolicy):
         self._explored = explored
 
     def _weigh(self, arms: Arms) -> list[float]:
+        from scipy.special import betaincinv  # 60 MB that only this policy needs
+
         alpha, beta = np.array(arms, dtype=np.float64).T
         rest = 1 / max(2.0, float(alpha.sum() + beta.sum()))
         return _spread(betaincinv(alpha, beta, 1 - rest), self._explored)

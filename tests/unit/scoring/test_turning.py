@@ -40,6 +40,17 @@ STEP = 5 * MINUTE
 LOOKS = [*range(STEP, 2 * HOUR, STEP), *range(2 * HOUR, 40 * DAY, 6 * HOUR)]
 
 
+def test_a_value_that_is_met_and_left_again_within_a_window_is_not_overlooked() -> None:
+    condition = audience("rfm_frequency_30d = 1")
+    assert condition is not None
+    life = [fact("purchase", 0), fact("purchase", 2 * DAY)]
+    profile = Profile(b"", life)
+    turn = turns_ms(turning(condition), views(profile), MONDAY + 2 * DAY)
+    assert turn is not None
+    assert turn == (MONDAY // DAY + 30) * DAY
+    assert turns_ms(turning(condition), views(profile), turn) == turn + 2 * DAY
+
+
 @pytest.mark.parametrize("text", CONDITIONS)
 @given(life=lives(max_size=12))
 @settings(max_examples=15, deadline=None)
