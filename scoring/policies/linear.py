@@ -18,14 +18,19 @@ class LinearThompson(BetaThompson):
     Sampling for Contextual Bandits with Linear Payoffs", ICML 2013; an arm apart for each channel
     as in Li et al., "A Contextual-Bandit Approach", WWW 2010).
 
-    With x the context, 1 before it, P = n₀ I + Σ x xᵀ and b = α₀ e₁ + Σ r x, the prior being
-    Beta(α₀, n₀ - α₀), the click-through at x has mean m = xᵀP⁻¹b and variance about m(1 - m) q,
+    With x the context, 1 before it, P = n₀ diag(1, c, …, c) + Σ x xᵀ and b = α₀ e₁ + Σ r x, the
+    prior being Beta(α₀, n₀ - α₀) and c the ``restraint`` that keeps the context from mattering
+    before it has shown that it does, the click-through at x has mean m = xᵀP⁻¹b and variance about m(1 - m) q,
     q = xᵀP⁻¹x: as much is known as 1/q exposures like this one would tell. The Beta of that mean
     and that many exposures stands for it. Without a context it is the conjugate posterior, exactly;
     with one it is the regression's normal posterior by its moments, kept in [0, 1]. Whatever that
     approximates, the probabilities computed from it are those that are drawn from, so propensities
     are exact.
     """
+
+    def __init__(self, restraint: float = 4.0) -> None:
+        super().__init__()
+        self._restraint = restraint
 
     def belief(self, arm: Arm, prior: Belief, context: tuple[float, ...] = ()) -> Belief:
         """What is known of an arm in a context; numbers of it that the arm never met count too."""
@@ -35,7 +40,7 @@ class LinearThompson(BetaThompson):
         met = np.zeros((known, known))
         met[np.tril_indices(known)] = arm.met
         met += np.tril(met, -1).T
-        precision = np.eye(size) * exposures
+        precision = np.diag([1.0, *[self._restraint] * (size - 1)]) * exposures
         won = np.zeros(size)
         shared = min(size, known)
         precision[:shared, :shared] += met[:shared, :shared]

@@ -42,7 +42,7 @@ def test_a_belief_has_the_mean_and_the_weight_of_the_regression(
 ) -> None:
     design = np.array([(1.0, *numbers) for _, numbers in worth]).reshape(-1, 3)
     rewards = np.array([float(clicked) for clicked, _ in worth])
-    inverse = np.linalg.inv(20 * np.eye(3) + design.T @ design)
+    inverse = np.linalg.inv(20 * np.diag([1, 4, 4]) + design.T @ design)
     x = np.array((1.0, *context))
     mean = x @ inverse @ (design.T @ rewards + np.array([1.0, 0.0, 0.0]))
     alpha, beta = LINEAR.belief(learned(worth), PRIOR, context)
@@ -62,7 +62,7 @@ def test_its_probabilities_are_those_of_sampling_the_regressions_posterior() -> 
         draws = []
         for arm in arms:
             met = np.array([[arm.met[0], arm.met[1]], [arm.met[1], arm.met[2]]])
-            inverse = np.linalg.inv(20 * np.eye(2) + met)
+            inverse = np.linalg.inv(20 * np.diag([1, 4]) + met)
             mean = x @ inverse @ (np.array(arm.won) + np.array([1.0, 0.0]))
             spread = (mean * (1 - mean) * (x @ inverse @ x)) ** 0.5
             draws.append(rng.normal(mean, spread, 200_000))
