@@ -190,7 +190,7 @@ def speed_and_floor(log: Log) -> tuple[float, float]:
 
 
 def drift(policy: ArmPolicy, seed: int) -> dict[str, float]:
-    """How a market that turns over after three hours is followed, at 2 000 messages an hour each."""
+    """How a market that turns over after three hours is followed, at 2 000 messages an hour."""
     hours = 6
     market = Market(seed, turns_ms=3 * HOUR_MS)
     limits = Limits(floor=0.05)

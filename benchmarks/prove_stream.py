@@ -26,6 +26,7 @@ from confluent_kafka import KafkaError, KafkaException
 
 from benchmarks.bad_input import BadInput, bad_control, bad_inputs
 from jobs import kafka
+from jobs.cli import stop_in_order
 from jobs.cluster import Cluster
 from jobs.demo.command import beckon
 from jobs.ledger import Ledger, read_ledger
@@ -69,6 +70,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("file", type=Path, nargs="?", default=TAOBAO)
     parser.add_argument("--seed", type=int, default=1, help="of the moments of the kills")
     options = parser.parse_args(arguments)
+    stop_in_order()
     if not options.file.is_file():
         print(
             f"there is no file {options.file}: name one of the Taobao format "

@@ -31,6 +31,7 @@ from benchmarks.drain import Backlog, Drained, drain
 from benchmarks.latency import Load, Measured, Plan, Session
 from benchmarks.machine import facts
 from benchmarks.workload import Workload
+from jobs.cli import stop_in_order
 from jobs.settings import Settings
 from jobs.stack.local import LocalStack
 
@@ -248,6 +249,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="four minutes instead of fifteen")
     parser.add_argument("--no-readme", action="store_true", help="leave the README as it is")
     asked = parser.parse_args()
+    stop_in_order()
     machine = facts()
     if (load := os.getloadavg()[0]) > BUSY:
         print(f"the machine is busy already (load {load:.1f}): expect void runs")

@@ -6,6 +6,7 @@ whose extra is not installed does not stand in the way of the others.
 
 from __future__ import annotations
 
+import signal
 import sys
 from importlib import import_module
 from typing import Annotated, Any, Final, NoReturn
@@ -104,8 +105,18 @@ def beckon(
     """Behaviour events in, the right message out, within milliseconds."""
 
 
+def stop_in_order() -> None:
+    """Let SIGTERM end a command like Ctrl-C does: what it started is stopped first."""
+
+    def leave(number: int, _frame: object) -> NoReturn:
+        raise SystemExit(128 + number)
+
+    signal.signal(signal.SIGTERM, leave)
+
+
 def main() -> None:
     """Run the command line; a mistake of the caller's is one sentence and exit code 2."""
+    stop_in_order()
     try:
         app(prog_name="beckon")
     except UserMistake as mistake:

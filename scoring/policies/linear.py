@@ -20,12 +20,12 @@ class LinearThompson(BetaThompson):
 
     With x the context, 1 before it, P = n₀ diag(1, c, …, c) + Σ x xᵀ and b = α₀ e₁ + Σ r x, the
     prior being Beta(α₀, n₀ - α₀) and c the ``restraint`` that keeps the context from mattering
-    before it has shown that it does, the click-through at x has mean m = xᵀP⁻¹b and variance about m(1 - m) q,
-    q = xᵀP⁻¹x: as much is known as 1/q exposures like this one would tell. The Beta of that mean
-    and that many exposures stands for it. Without a context it is the conjugate posterior, exactly;
-    with one it is the regression's normal posterior by its moments, kept in [0, 1]. Whatever that
-    approximates, the probabilities computed from it are those that are drawn from, so propensities
-    are exact.
+    before it has shown that it does, the click-through at x has mean m = xᵀP⁻¹b and variance about
+    m(1 - m) q, q = xᵀP⁻¹x: as much is known as 1/q exposures like this one would tell. The Beta of
+    that mean and that many exposures stands for it. Without a context it is the conjugate
+    posterior, exactly; with one it is the regression's normal posterior by its moments, kept in [0,
+    1]. Whatever that approximates, the probabilities computed from it are those that are drawn
+    from, so propensities are exact.
     """
 
     def __init__(self, restraint: float = 4.0) -> None:

@@ -1,3 +1,4 @@
+import signal
 import subprocess
 import sys
 
@@ -99,3 +100,18 @@ def test_config_hides_a_password_and_names_a_variable_that_means_nothing():
     assert not any("secret" in line for line in lines)
     assert any("***@far" in line for line in lines)
     assert "BECKON_KAFAK_PORT is set and means nothing, did you mean BECKON_KAFKA_PORT?" in lines
+
+
+def test_a_command_told_to_end_stops_what_it_started_first() -> None:
+    code = (
+        "import os, signal\n"
+        "from jobs.cli import stop_in_order\n"
+        "stop_in_order()\n"
+        "try:\n"
+        "    os.kill(os.getpid(), signal.SIGTERM)\n"
+        "    signal.pause()\n"
+        "finally:\n"
+        "    print('stopped')\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.stdout, done.returncode) == ("stopped\n", 128 + signal.SIGTERM)
