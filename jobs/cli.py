@@ -30,6 +30,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "simulate": ("jobs.simulator:simulate", "Run a market of customers whose tastes are known."),
     "profile": ("jobs.profile:profile", "Show what is known of a customer."),
     "preview": ("jobs.preview:app", "What would be decided at an event, without any effect."),
+    "offer": ("jobs.offer:app", "What a campaign would offer a customer, without any effect."),
     "why": ("jobs.why.command:app", "Why a customer was sent something, and why not."),
     "ledger": ("jobs.ledger:ledger", "Prove that every input has exactly one outcome."),
     "train": ("jobs.train:train", "Fit the click model to the examples and publish it."),
