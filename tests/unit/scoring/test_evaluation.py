@@ -92,9 +92,10 @@ def test_the_same_log_gives_the_same_figures() -> None:
 
 
 @settings(max_examples=20, deadline=None)
-@given(st.integers(0, 2**32), st.sampled_from([0.25, 3.0, 100.0]))
+@given(st.integers(0, 10_000), st.sampled_from([0.25, 3.0, 100.0]))
 def test_rewards_in_another_unit_give_estimates_in_that_unit(seed: int, scale: float) -> None:
-    one, other = evaluate(logged(seed, 200)), evaluate(logged(seed, 200, scale=scale))
+    # A short log may by chance lack what the target wants, and is then refused in any unit.
+    one, other = evaluate(logged(seed, 1_000)), evaluate(logged(seed, 1_000, scale=scale))
     for name in ("ips", "snips", "dr"):
         expected = scale * getattr(one, name).value
         assert getattr(other, name).value == pytest.approx(expected)

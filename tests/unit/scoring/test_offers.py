@@ -63,7 +63,7 @@ moments = st.builds(
     click_logit=st.floats(-8, 3),
     click_slope=st.floats(-5, 20),
     bargain_share=ratios,
-    price=st.none() | st.floats(0, 1e6),
+    price=st.none() | st.just(0.0) | st.floats(0.01, 1e6),
     margin_ratio=st.none() | ratios,
 )
 
