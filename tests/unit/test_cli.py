@@ -63,7 +63,7 @@ def test_a_mistake_is_one_line_and_exit_code_2(monkeypatch, capsys):
 def test_a_missing_extra_is_named_with_the_command_that_installs_it(monkeypatch, capsys):
     plant(monkeypatch, "train", ModuleNotFoundError("No module", name="sklearn.linear_model"))
     assert run(monkeypatch, "train") == 2
-    assert "pip install 'beckon[train]'" in capsys.readouterr().err
+    assert "pip install 'beckon[nightly]'" in capsys.readouterr().err
 
 
 def test_a_module_that_no_extra_brings_is_a_bug_and_crashes(monkeypatch):
