@@ -34,6 +34,10 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "why": ("jobs.why.command:app", "Why a customer was sent something, and why not."),
     "ledger": ("jobs.ledger:ledger", "Prove that every input has exactly one outcome."),
     "train": ("jobs.train:train", "Fit the click model to the examples and publish it."),
+    "nightly": (
+        "jobs.nightly.command:nightly",
+        "Clean, train, judge, swap, report: the night shift.",
+    ),
     "evaluate": ("jobs.evaluate:evaluate", "What another policy would have earned, by the log."),
     "config": ("jobs.config:config", "Print the settings in force and where they come from."),
 }

@@ -1,0 +1,18 @@
+"""The batch beside the stream: one file a step, in the order of this dictionary.
+
+A step is a function of the night's `jobs.nightly.context.Context` that returns a
+`jobs.nightly.base.StepReport`. Adding one is one file and one line here. What it reads and writes
+goes through the context, which is how the runner knows when there is nothing to do.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from jobs.nightly import tables
+from jobs.nightly.base import Step
+
+STEPS: Final[dict[str, Step]] = {
+    "tables": tables.run,
+}
+"""Name → step, in the order in which they run."""
