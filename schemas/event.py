@@ -58,6 +58,10 @@ ACTIONS = (
 )
 """Actions with counters of their own; any other well-formed name counts as ``other``."""
 
+TAGS = "tags"
+"""The action of the night's conclusions, which come in ``traits``: nothing that the customer did.
+Such an event changes what is known of them and counts as no activity."""
+
 
 class Location(Struct, frozen=True):
     """Where the customer was; degrees in WGS 84, accuracy in metres."""
@@ -98,7 +102,13 @@ class Consent(Struct, frozen=True):
 
 
 class Traits(Struct, frozen=True, omit_defaults=True):
-    """What the producer knows of the customer; phone, e-mail and name are masked on arrival."""
+    """What the producer knows of the customer; phone, e-mail and name are masked on arrival.
+
+    From ``segment`` on they are what the night concludes: the segment, the likelihood that the
+    customer is lost, the best hour of their day to speak, a gender and how sure that is, the money
+    expected of them in the next 90 days, and what they care about more than others do (names by
+    weight, separated by spaces).
+    """
 
     gender: Label | None = None
     birth_year: Annotated[int, Meta(ge=1900, le=2100)] | None = None
@@ -115,6 +125,13 @@ class Traits(Struct, frozen=True, omit_defaults=True):
     phone: Label | None = None
     email: Annotated[str, Meta(max_length=254)] | None = None
     name: Label | None = None
+    segment: Label | None = None
+    churn_risk: Annotated[float, Meta(ge=0, le=1)] | None = None
+    best_hour: Annotated[int, Meta(ge=0, le=23)] | None = None
+    predicted_gender: Label | None = None
+    gender_confidence: Annotated[float, Meta(ge=0, le=1)] | None = None
+    clv: Money | None = None
+    interests: Label | None = None
 
 
 class BehaviorEvent(Struct, frozen=True):

@@ -14,6 +14,7 @@ from typing import Final, NamedTuple, TypeVar, cast, get_args
 
 import msgspec
 
+from schemas.event import TAGS
 from schemas.outcome import OutcomeKind
 from state.fact import Fact
 from state.tagging import TAG_KINDS
@@ -54,6 +55,8 @@ def _listeners(action: str) -> _Listeners:
                 always.append(place)
         elif kind.FIELD is not None:
             named.append((place, kind.FIELD))
+        elif action == TAGS:
+            continue  # the night's conclusions are nothing that the customer did
         elif kind.LISTENS is None or action in kind.LISTENS:
             always.append(place)
     return _Listeners(tuple(always), tuple(named))

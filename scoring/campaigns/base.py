@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 from msgspec import Struct
 
 from schemas.control import Campaign
+from schemas.event import TAGS
 from scoring.campaigns.near import Fence
 from scoring.conditions import Condition, View
 from scoring.conditions import when as condition_on_event
@@ -151,6 +152,9 @@ class Watch:
     FILTERED: ClassVar[bool] = True
     """Whether a fact that the campaigns' ``when`` does not hold for is kept away."""
 
+    HEARS_TAGS: ClassVar[bool] = False
+    """Whether it is shown what the night concluded, though it wants no certain action."""
+
     __slots__ = ("actions", "ended_by", "fence", "key", "led", "needs", "specs", "when")
 
     def __init__(self, key: str, specs: tuple[Campaign, ...]) -> None:
@@ -232,8 +236,8 @@ def names(actions: tuple[str, ...]) -> frozenset[str] | None:
 
 
 def among(action: str, wanted: frozenset[str] | None) -> bool:
-    """Whether an action is one of those wanted."""
-    return wanted is None or action in wanted
+    """Whether an action is one of those wanted; the night's conclusions are nobody's doing."""
+    return action != TAGS if wanted is None else action in wanted
 
 
 def resting(spec: Campaign, at_ms: int, book: Book) -> bool:

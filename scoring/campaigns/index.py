@@ -15,6 +15,7 @@ import msgspec
 from xxhash import xxh3_64_hexdigest
 
 from schemas.control import Campaign
+from schemas.event import TAGS
 from scoring.campaigns.base import Watch, among
 from scoring.campaigns.near import Near
 from scoring.conditions.check import Atom, Single
@@ -129,7 +130,7 @@ class Index:
         having: defaultdict[str, list[Watch]] = defaultdict(list)
         by_value: dict[str, tuple[_Value, defaultdict[Any, list[Watch]]]] = {}
         for watch in self.watches.values():
-            if watch.led or not among(action, watch.actions):
+            if watch.led or not _hears(watch, action):
                 continue
             asked = _equality(watch.when.tree) if watch.FILTERED and watch.when else None
             if asked is not None:
@@ -165,6 +166,12 @@ def watch_key(kinds: dict[type, type[Watch]], spec: Campaign) -> str:
     pattern = kinds[type(trigger)].pattern(trigger)
     kind = str(type(trigger).__struct_config__.tag)
     return f"{kind}:{xxh3_64_hexdigest(_encode((pattern, spec.when)))}"
+
+
+def _hears(watch: Watch, action: str) -> bool:
+    if action == TAGS and watch.HEARS_TAGS and watch.actions is None:
+        return True
+    return among(action, watch.actions)
 
 
 def _fits(watch: Watch, fact: Fact) -> bool:

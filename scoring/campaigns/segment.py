@@ -36,6 +36,7 @@ class SegmentWatch(Watch):
     """
 
     FILTERED = False
+    HEARS_TAGS = True
 
     __slots__ = ("_turning", "holds", "least", "name")
 
@@ -140,6 +141,7 @@ class SegmentLadder(Watch):
     """
 
     FILTERED = False
+    HEARS_TAGS = True
 
     __slots__ = ("_leasts", "_members", "_name")
 

@@ -32,6 +32,7 @@ _RANGES: Final[dict[str, tuple[float | None, float | None]]] = {
     "rfm_refund_ratio": (0, None),
     "habit_favourite_hour": (0, 23),
     "trait_birth_year": (1900, 2100),
+    "trait_best_hour": (0, 23),
     "trait_age_years": (None, None),
     "trait_member_days_left": (None, None),
     "trait_signup_days": (None, None),

@@ -28,7 +28,18 @@ _TRAITS: Final = (
     Dimension("email", "str", "", "masked"),
     Dimension("name", "str", "", "masked"),
 )
-NAMES: Final = tuple(trait.name for trait in _TRAITS)
+# What the night concludes: no answer of anybody's, so not among what could be known either.
+_CONCLUDED: Final = (
+    Dimension("segment", "str", "", "segment of the last night"),
+    Dimension("churn_risk", "float", "ratio", "likelihood that the customer is lost"),
+    Dimension("best_hour", "int", "h", "hour of the customer's day at which they answer best"),
+    Dimension("predicted_gender", "str", "", "gender as their behaviour suggests"),
+    Dimension("gender_confidence", "float", "ratio", "how sure the predicted gender is"),
+    Dimension("clv", "float", "money", "expected of the customer in the next 90 days"),
+    Dimension("interests", "str", "", "what they care about more than others do, by weight"),
+)
+NAMES: Final = tuple(trait.name for trait in (*_TRAITS, *_CONCLUDED))
+_SAID: Final = frozenset(trait.name for trait in _TRAITS)
 _DUE: Final = "payment_due_ms"
 """What a customer owes says nothing of who they are, so it is not among what could be known."""
 
@@ -38,7 +49,7 @@ class Traits(Tag):
 
     FIELD = "traits"
 
-    known: dict[str, tuple[int, int | str]] = field(default_factory=dict)
+    known: dict[str, tuple[int, int | float | str]] = field(default_factory=dict)
 
     def apply(self, fact: Fact) -> None:
         """Take over what the fact says; what it leaves out stays."""
@@ -52,7 +63,7 @@ class Traits(Tag):
             if value is not None and (name not in known or known[name][0] <= ts):
                 known[name] = (ts, value)
 
-    def get(self, name: str) -> int | str | None:
+    def get(self, name: str) -> int | float | str | None:
         """The newest value of a trait of `NAMES`."""
         known = self.known.get(name)
         return None if known is None else known[1]
@@ -73,15 +84,18 @@ class Traits(Tag):
         values["trait_signup_days"] = (
             (now_ms - signup) / DAY_MS if isinstance(signup, int) else None
         )
-        known = len(self.known) - (_DUE in self.known)
-        values["trait_known_ratio"] = known / (len(NAMES) - 1)
+        known = sum(1 for name in self.known if name in _SAID and name != _DUE)
+        values["trait_known_ratio"] = known / (len(_TRAITS) - 1)
         return values
 
     @classmethod
     def catalogue(cls) -> tuple[Dimension, ...]:
         """The traits of the contract, and four derived."""
         return (
-            *(Dimension(f"trait_{t.name}", t.type, t.unit, t.meaning) for t in _TRAITS),
+            *(
+                Dimension(f"trait_{t.name}", t.type, t.unit, t.meaning)
+                for t in (*_TRAITS, *_CONCLUDED)
+            ),
             Dimension("trait_age_years", "int", "a", "this year less the year of birth"),
             Dimension("trait_member_days_left", "float", "d", "until the membership ends"),
             Dimension("trait_signup_days", "float", "d", "since the customer signed up"),

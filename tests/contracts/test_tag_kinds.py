@@ -53,7 +53,8 @@ def full(number: int, ts: int, label: str = "x", action: str | None = None) -> F
         return f"{field}{number:06d}".ljust(128, label)
 
     dates = {"member_until_ms": NOW_MS, "payment_due_ms": NOW_MS, "signup_ms": START_MS}
-    numbers = {"birth_year": 1990, **dates}
+    concluded = {"churn_risk": 0.5, "best_hour": 20, "gender_confidence": 0.9, "clv": 812.5}
+    numbers = {"birth_year": 1990, **dates, **concluded}
     return Fact(
         ts=ts,
         id64=number,
