@@ -28,6 +28,9 @@ class Settings(BaseSettings):
     cache_dir: Path | None = Field(
         default=None, description="jars; default: the user's cache directory"
     )
+    archive_dir: Path | None = Field(
+        default=None, description="what the stream saw, as Parquet; default: in data_dir"
+    )
     infra_dir: Path | None = Field(
         default=None, description="server configuration, campaigns, mappings"
     )
@@ -126,6 +129,11 @@ class Settings(BaseSettings):
         if self.cache_dir is not None:
             return self.cache_dir
         return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "beckon"
+
+    @cached_property
+    def archive(self) -> Path:
+        """Where the archive lies: configured, or in ``data_dir``."""
+        return self.archive_dir or self.data_dir / "archive"
 
     @cached_property
     def infra(self) -> Path:

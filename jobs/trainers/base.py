@@ -103,9 +103,7 @@ def closed(shown: Mapping[str, tuple[int, str]], clicked: Mapping[str, bool]) ->
     They are those that are no newer than the newest of their campaign that was not clicked.
     """
     closed_ms: dict[str, int] = {}
-    for name, (at_ms, campaign) in shown.items():
-        if clicked.get(name) is False:
-            closed_ms[campaign] = max(at_ms, closed_ms.get(campaign, 0))
+    close(closed_ms, shown, clicked)
     return [
         name
         for _, name in sorted(
@@ -114,3 +112,14 @@ def closed(shown: Mapping[str, tuple[int, str]], clicked: Mapping[str, bool]) ->
             if name in clicked and at_ms <= closed_ms.get(campaign, -1)
         )
     ]
+
+
+def close(
+    closed_ms: dict[str, int],
+    shown: Mapping[str, tuple[int, str]],
+    clicked: Mapping[str, bool],
+) -> None:
+    """Raise each campaign's time up to which all answers are in, to its newest expiry."""
+    for name, (at_ms, campaign) in shown.items():
+        if clicked.get(name) is False:
+            closed_ms[campaign] = max(at_ms, closed_ms.get(campaign, 0))
