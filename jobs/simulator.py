@@ -13,6 +13,8 @@ from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import closing
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from threading import Event
 from typing import Annotated, Final
 
@@ -274,8 +276,24 @@ def simulate(
     fill: Annotated[bool, typer.Option(help="First make every customer known.")] = False,
     answers: Annotated[bool, typer.Option(help="Answer decisions with outcomes.")] = True,
     settle: Annotated[float, typer.Option(min=0, help="Seconds to go on answering.")] = 2.0,
+    archive: Annotated[
+        Path | None, typer.Option(help="Write days of a market into this folder, no broker.")
+    ] = None,
+    examples: Annotated[int, typer.Option(min=1, help="Of --archive: how many.")] = 100_000,
+    days: Annotated[int, typer.Option(min=1, help="Of --archive: up to yesterday.")] = 7,
+    truth: Annotated[
+        str, typer.Option(help="Of --archive: clicks come of what is observed, or of tastes.")
+    ] = "observed",
 ) -> None:
-    """Run a market of customers whose tastes are known."""
+    """Run a market of customers whose tastes are known.
+
+    With --archive the market is played in this process, on event time, and written as Parquet by
+    day for `beckon nightly`: events, outcomes, examples and rewards. The true probability of each
+    click lies beside them in truth/.
+    """
+    if archive is not None:
+        _archive(archive, customers, examples, days, seed, truth)
+        return
     schedule = Schedule.of(rate, seconds, events, time_scale, fill)
     market = Market(seed, customers, faults=None if faults is None else Faults.parse(faults))
     simulator = Simulator(Settings(), market, schedule, answers=answers)
@@ -289,6 +307,25 @@ def simulate(
         running.result()
     for line in summary(simulator):
         console.print(line, highlight=False, soft_wrap=True)
+
+
+def _archive(root: Path, customers: int, examples: int, days: int, seed: int, truth: str) -> None:
+    from jobs.market.archive import KINDS, write_archive
+
+    if truth not in KINDS:
+        raise UserMistake(f"--truth {truth!r}: one of {', '.join(KINDS)}")
+    last = (datetime.now(UTC) - timedelta(days=1)).date()
+    counts = write_archive(
+        root,
+        customers=customers,
+        examples=examples,
+        days=days,
+        last=last,
+        seed=seed,
+        truth=KINDS[truth],
+    )
+    told = ", ".join(f"{count:,} {name}" for name, count in counts.items())
+    Console().print(f"{root}: {told}, {days} days to {last}", highlight=False, soft_wrap=True)
 
 
 def _watch(simulator: Simulator, console: Console, running: Future[None]) -> None:
