@@ -9,8 +9,9 @@ for it; one that no fact concerns goes from the old bytes to the new ones as it 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Final, NamedTuple, TypeVar, cast, get_args
+from collections.abc import Callable, Sequence
+from operator import attrgetter
+from typing import Final, TypeVar, cast, get_args
 
 import msgspec
 
@@ -39,27 +40,23 @@ class CorruptState(ValueError):
     """State bytes that we did not write, or not whole."""
 
 
-class _Listeners(NamedTuple):
-    """Places of the tags that a fact of an action concerns: always, or if it names a field."""
-
-    always: tuple[int, ...]
-    named: tuple[tuple[int, str], ...]
+_Narrow = Callable[[Sequence[Fact]], list[Fact]]
 
 
-def _listeners(action: str) -> _Listeners:
-    always: list[int] = []
-    named: list[tuple[int, str]] = []
-    for place, kind in enumerate(_KINDS):
-        if action in OUTCOME_KINDS:
-            if action in kind.OUTCOMES:
-                always.append(place)
-        elif kind.FIELD is not None:
-            named.append((place, kind.FIELD))
-        elif action == TAGS:
-            continue  # the night's conclusions are nothing that the customer did
-        elif kind.LISTENS is None or action in kind.LISTENS:
-            always.append(place)
-    return _Listeners(tuple(always), tuple(named))
+def _narrowing(kind: type[Tag]) -> _Narrow:
+    """What picks the facts that can change a kind of tag."""
+    outcomes = kind.OUTCOMES
+    if kind.FIELD is not None:
+        named = attrgetter(kind.FIELD)
+        return lambda facts: [
+            fact for fact in facts if named(fact) is not None or fact.action in outcomes
+        ]
+    # The night's conclusions are nothing that the customer did.
+    others = OUTCOME_KINDS - outcomes | {TAGS}
+    if kind.LISTENS is None:
+        return lambda facts: [fact for fact in facts if fact.action not in others]
+    wanted = kind.LISTENS - others | outcomes
+    return lambda facts: [fact for fact in facts if fact.action in wanted]
 
 
 class Profile:
@@ -71,28 +68,23 @@ class Profile:
         CorruptState: from any method: the base is not a profile.
     """
 
-    __slots__ = ("_base", "_facts", "_parts", "_sorted", "_tags", "_waiting")
+    __slots__ = ("_base", "_facts", "_parts", "_tags", "_taken")
 
     def __init__(self, base: bytes = b"", facts: Sequence[Fact] = ()) -> None:
         self._base = base
         self._facts = facts
         self._parts: list[msgspec.Raw] | None = None
         self._tags: list[Tag | None] = [None] * len(_KINDS)
-        # Facts that wait for each tag to be asked for, and how many of all are put there.
-        self._waiting: list[list[Fact]] = [[] for _ in _KINDS]
-        self._sorted = 0
+        # How many of the facts each tag has taken in.
+        self._taken = [0] * len(_KINDS)
 
     def tag(self, kind: type[TagT]) -> TagT:
         """The tag of a kind; read it, do not change it."""
-        if self._sorted < len(self._facts):
-            self._sort()
-        return cast(TagT, self._fold(_PLACE[kind]))
+        return cast(TagT, self._at(_PLACE[kind]))
 
     def tags(self, places: Sequence[int]) -> list[Tag]:
         """The tags at these places of `TAG_KINDS`; read them, do not change them."""
-        if self._sorted < len(self._facts):
-            self._sort()
-        return [self._fold(place) for place in places]
+        return [self._at(place) for place in places]
 
     def dimensions(self, now_ms: int) -> dict[str, Value]:
         """Every dimension of `catalogue` as of ``now_ms``."""
@@ -104,18 +96,15 @@ class Profile:
     def encode(self) -> bytes:
         """Bytes that can be the base of another profile, and that `has_seen` reads."""
         facts, base = self._facts, self._base
-        if self._sorted < len(facts):
-            self._sort()
         seen = base[_LENGTH_BYTES : _end_of_seen(base)] if base else b""
         seen += b"".join([fact.id64.to_bytes(_ID_BYTES, "little") for fact in facts])
         seen = seen[-_SEEN_BYTES:]
-        parts: Sequence[object] = self._read()
-        whole = [
-            self._fold(place)
-            if facts_waiting or self._tags[place] is not None or not parts
-            else parts[place]
-            for place, facts_waiting in enumerate(self._waiting)
-        ]
+        parts = self._read()
+        whole: list[object] = []
+        for place, tag in enumerate(self._tags):
+            fresh = self._fresh(place)
+            untouched = tag is None and not fresh and parts
+            whole.append(parts[place] if untouched else self._fold(place, fresh))
         return b"".join((len(seen).to_bytes(_LENGTH_BYTES, "little"), seen, _encode(whole)))
 
     def settle(self) -> bytes:
@@ -124,10 +113,24 @@ class Profile:
         Returns what `encode` does. Cheaper than a new profile: tags once decoded stay.
         """
         self._base = self.encode()
-        self._sorted = 0
+        self._taken = [0] * len(_KINDS)
         return self._base
 
-    def _fold(self, place: int) -> Tag:
+    def _at(self, place: int) -> Tag:
+        tag = self._tags[place]
+        if tag is not None and self._taken[place] == len(self._facts):
+            return tag
+        return self._fold(place, self._fresh(place))
+
+    def _fresh(self, place: int) -> list[Fact]:
+        """The facts that concern a tag and that it has not taken in."""
+        facts, taken = self._facts, self._taken[place]
+        if taken == len(facts):
+            return []
+        return _NARROW[place](facts[taken:] if taken else facts)
+
+    def _fold(self, place: int, fresh: Sequence[Fact]) -> Tag:
+        """The tag at a place, with what `_fresh` gave for it."""
         tag = self._tags[place]
         if tag is None:
             parts = self._read()
@@ -136,10 +139,9 @@ class Profile:
             except _UNREADABLE as error:
                 raise CorruptState(f"customer's profile does not decode: {error}") from error
             self._tags[place] = tag
-        waiting = self._waiting[place]
-        if waiting:
-            tag.apply_all(waiting)
-            self._waiting[place] = []
+        if fresh:
+            tag.apply_all(fresh)
+        self._taken[place] = len(self._facts)
         return tag
 
     def _read(self) -> list[msgspec.Raw]:
@@ -157,23 +159,6 @@ class Profile:
                 )
             self._parts = parts
         return parts
-
-    def _sort(self) -> None:
-        """Put new facts before the tags that they concern."""
-        facts, waiting = self._facts, self._waiting
-        for number in range(self._sorted, len(facts)):
-            fact = facts[number]
-            listeners = _memo.get(fact.action)
-            if listeners is None:
-                listeners = _listeners(fact.action)
-                if len(_memo) < 1_024:  # actions are the producers' words: keep the memo bounded
-                    _memo[fact.action] = listeners
-            for place in listeners.always:
-                waiting[place].append(fact)
-            for place, name in listeners.named:
-                if getattr(fact, name) is not None:
-                    waiting[place].append(fact)
-        self._sorted = len(facts)
 
 
 def has_seen(data: bytes, id64: int) -> bool:
@@ -195,7 +180,7 @@ def catalogue() -> tuple[Dimension, ...]:
     return tuple(dimension for kind in _KINDS for dimension in kind.catalogue())
 
 
-_memo: Final[dict[str, _Listeners]] = {}
 _encode: Final = msgspec.msgpack.Encoder().encode
 _split: Final = msgspec.msgpack.Decoder(list[msgspec.Raw]).decode
 _DECODE: Final = tuple(msgspec.msgpack.Decoder(kind).decode for kind in _KINDS)
+_NARROW: Final = tuple(map(_narrowing, _KINDS))
