@@ -5,7 +5,6 @@ It declares state, hands batches to the core, keeps the control log, ticks idle 
 
 from __future__ import annotations
 
-import gc
 import time
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -16,6 +15,7 @@ from pyflink.datastream import KeyedBroadcastProcessFunction, RuntimeContext
 from pyflink.datastream.state import MapStateDescriptor
 
 from operators import names
+from operators.collection import collect_the_young_only
 from operators.control_log import ControlLog
 from operators.layout import SEPARATOR, attempt_number
 from operators.sealing import Published, Sealing, leases_in, published_leases
@@ -143,13 +143,7 @@ class Decide(Shipped, KeyedBroadcastProcessFunction):
         for lease in self._leases.values():  # a purse must know at once what it had given back
             self._decider.world.leases.accept(lease)
         self._leases = {}
-        # What lives as long as the task is not looked through at each collection. What comes and
-        # goes is a cache of customers, without cycles: the default thresholds scan it a hundred
-        # times a second, and a full collection of it holds up decisions for half a second. So only
-        # what is young is collected, where the cycles of exceptions are.
-        gc.collect()
-        gc.freeze()
-        gc.set_threshold(20_000, 20, 1_000_000)
+        collect_the_young_only()
         return self._decider
 
     def _flush(self) -> None:

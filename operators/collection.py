@@ -1,0 +1,18 @@
+"""How a process that decides collects cyclic garbage."""
+
+from __future__ import annotations
+
+import gc
+
+
+def collect_the_young_only() -> None:
+    """Look through what was made last and no more; call it once the long-lived objects are made.
+
+    What lives as long as the task is not looked through at each collection. What comes and goes is
+    a cache of customers, without cycles: the default thresholds scan it a hundred times a second,
+    and a full collection of it holds up decisions for half a second. So only what is young is
+    collected, where the cycles of exceptions are.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 1_000_000)
