@@ -22,6 +22,7 @@ from typing import Final, NamedTuple, Protocol
 import msgspec
 
 from operators import names
+from operators.unpublished import Unpublished
 from schemas import topics
 from schemas.audit import Outcomes
 from schemas.budget import Lease
@@ -51,7 +52,7 @@ _SHARD: Final = "\x00shard"
 _INPUTS: Final = list(topics.INPUTS)
 _PLACE: Final = {topic: place for place, topic in enumerate(_INPUTS)}
 _encode_shard: Final = msgspec.msgpack.Encoder().encode
-_decode_shard: Final = msgspec.msgpack.Decoder(tuple[bytes, dict[str, int]]).decode
+_decode_shard: Final = msgspec.msgpack.Decoder(tuple[bytes, int]).decode
 
 
 Published = Callable[[int], Iterable[Decision]]
@@ -108,14 +109,14 @@ class DeciderConfig(NamedTuple):
 class _Shard(NamedTuple):
     """What is kept of a shard besides its customers; ``purse`` is its part of the budgets.
 
-    ``unpublished`` has the customers whose published profile is older than their state, with the
-    revision that was published; ``stored`` what the store holds of those, to publish it as it is.
+    ``unpublished`` has the customers whose published profile is older than their state; ``stored``
+    what the store holds of those, to publish it as it is.
     """
 
     clock: ShardClock
     due: DueList
     purse: Purse
-    unpublished: dict[str, int]
+    unpublished: Unpublished
     stored: dict[str, _Stored]
 
 
@@ -198,12 +199,16 @@ class Decider:
         found = self._shards.get(name)
         if found is None:
             saved = store.get(_SHARD)
-            data, unpublished = (None, {}) if saved is None else _decode_shard(saved)
+            data, chunks = (None, 0) if saved is None else _decode_shard(saved)
             clock = ShardClock() if data is None else ShardClock.decode(data)
             published = self._published(clock.wall_ms)
             self.world.sealed.update((each.decision_id, each) for each in published)
             found = self._shards[name] = _Shard(
-                clock, DueList(store.get), self._purse(name, store, published), unpublished, {}
+                clock,
+                DueList(store.get),
+                self._purse(name, store, published),
+                Unpublished(store.get, chunks),
+                {},
             )
         return found
 
@@ -274,7 +279,7 @@ class _Batch:
         if (
             clock_ms == before
             and self.clock.wall_ms == marked_ms
-            and not self.unpublished
+            and not self.unpublished.since
             and not self.purse.changed
             and not self.due.has_due(clock_ms)
         ):
@@ -305,10 +310,15 @@ class _Batch:
 
     def _event(self, event: BehaviorEvent, partition: int, ingested_ms: int) -> Step:
         ts = event_time(event.ts, ingested_ms, self.world)
+        again = event.user_id in self.touched
         customer = self._touch(event.user_id, ts)
         # What fell due before this event is settled first, with what was known up to then.
         before_ms = ts - self.lateness_ms
-        wake_ms = customer.book.wake_at_ms()
+        book = customer.book
+        hints = book.hints
+        # A batch leaves nothing in a book that is due before the book's first hint.
+        asked = again or (hints and hints[0] <= before_ms)
+        wake_ms = book.wake_at_ms() if asked else None
         if wake_ms is not None and wake_ms <= before_ms:
             self._publish(on_due(event.user_id, customer, before_ms, self.world, self.purse))
         step = on_event(customer, event, ts, ingested_ms, self.world, self.purse)
@@ -322,8 +332,9 @@ class _Batch:
             return found[0]
         customer = self.decider.customer(self.name, user_id, self.store)
         if customer.settles(now_ms, self.lateness_ms):
-            if user_id in self.unpublished:  # what has settled can no longer be told apart
-                self._publish_profile(user_id, self.unpublished.pop(user_id))
+            since = self.unpublished.pop(user_id)
+            if since is not None:  # what has settled can no longer be told apart
+                self._publish_profile(user_id, since)
             customer.settle(now_ms, self.lateness_ms)
         self.touched[user_id] = (customer, customer.book.revision)
         return customer
@@ -351,7 +362,7 @@ class _Batch:
             self.outputs.append(_output(topic, key, encode(record)))
 
     def _publish_profiles(self) -> None:
-        for user_id, since in self.unpublished.items():
+        for user_id, since in self.unpublished.since.items():
             self._publish_profile(user_id, since)
         self.unpublished.clear()
 
@@ -377,17 +388,18 @@ class _Batch:
             stored = _stored(customer)
             dirty[user_id] = stored.data
             if book.revision != since:
-                unpublished.setdefault(user_id, since)
-            if user_id in unpublished:
+                unpublished.note(user_id, since)
+            if user_id in unpublished.since:
                 self.stored[user_id] = stored
-        if publish or len(unpublished) > self.decider.unpublished_limit:
+        if publish or len(unpublished.since) > self.decider.unpublished_limit:
             self._publish_profiles()
+        dirty.update(unpublished.take_writes())
         dirty.update(self.due.take_writes())
         if self.purse.changed:
             dirty.update(self.purse.take_writes())
             for ask in self.purse.take_asks():
                 self.outputs.append(_output(names.ASKS, ask.campaign_id, encode(ask)))
-        dirty[_SHARD] = _encode_shard((self.clock.encode(), unpublished))
+        dirty[_SHARD] = _encode_shard((self.clock.encode(), unpublished.chunks))
         self.store.put_all(dirty)
         return self.outputs
 
