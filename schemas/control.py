@@ -217,6 +217,45 @@ class Forecast(Struct, frozen=True, tag_field="kind", tag="forecast"):
     schema_version: int = SCHEMA_VERSION
 
 
+class SegmentCentre(Struct, frozen=True):
+    """A segment of the last night and its middle, in the units of the axes."""
+
+    name: Annotated[str, Meta(min_length=1, max_length=128)]
+    centre: tuple[float, ...]
+
+
+class Segmentation(Struct, frozen=True, tag_field="kind", tag="segmentation"):
+    """The night's segments, by which the stream finds one for a customer who has none yet.
+
+    A customer belongs to the centre that is nearest after log(1 + x), less ``mean``, over
+    ``deviation``. ``axes`` are days since the last purchase, purchases and money spent.
+    """
+
+    id: Literal["main"]
+    axes: tuple[Literal["recency_days", "orders", "money"], ...]
+    mean: tuple[float, ...]
+    deviation: tuple[Annotated[float, Meta(gt=0)], ...]
+    centres: Annotated[tuple[SegmentCentre, ...], Meta(min_length=1, max_length=64)]
+    updated_ms: int = 0
+    schema_version: int = SCHEMA_VERSION
+
+
+class Pacing(Struct, frozen=True, tag_field="kind", tag="pacing"):
+    """The night's plan for a day's money.
+
+    ``spend`` is campaign → channel → money, ``price`` what the last unit of it is expected to
+    bring: a message that brings less for its cost takes the place of a better one.
+    """
+
+    id: Literal["main"]
+    day: str
+    spend: dict[str, dict[str, Money]]
+    price: Annotated[float, Meta(ge=0)]
+    channel_prices: dict[str, float] = {}
+    updated_ms: int = 0
+    schema_version: int = SCHEMA_VERSION
+
+
 ControlRecord = (
     Campaign
     | Model
@@ -228,6 +267,8 @@ ControlRecord = (
     | ItemList
     | Forecast
     | Lease
+    | Segmentation
+    | Pacing
 )
 
 
@@ -254,3 +295,7 @@ def control_key(record: ControlRecord) -> str:
             return f"forecast/{record.id}"
         case Lease():
             return f"lease/{record.campaign_id}"
+        case Segmentation():
+            return f"segmentation/{record.id}"
+        case Pacing():
+            return f"pacing/{record.id}"

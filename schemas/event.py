@@ -106,8 +106,8 @@ class Traits(Struct, frozen=True, omit_defaults=True):
 
     From ``segment`` on they are what the night concludes: the segment, the likelihood that the
     customer is lost, the best hour of their day to speak, a gender and how sure that is, the money
-    expected of them in the next 90 days, and what they care about more than others do (names by
-    weight, separated by spaces).
+    expected of them in the next 90 days, what they care about more than others do, and the items
+    picked for them (both by weight, separated by spaces).
     """
 
     gender: Label | None = None
@@ -132,6 +132,7 @@ class Traits(Struct, frozen=True, omit_defaults=True):
     gender_confidence: Annotated[float, Meta(ge=0, le=1)] | None = None
     clv: Money | None = None
     interests: Label | None = None
+    picks: Annotated[str, Meta(max_length=1_024)] | None = None
 
 
 class BehaviorEvent(Struct, frozen=True):

@@ -194,7 +194,7 @@ class SlotForm(Form, frozen=True, tag="slot"):
 
     actions: Actions
     list: Slug
-    by: Literal["item", "category"] | None = None
+    by: Literal["item", "category", "customer"] | None = None
     size: Annotated[int, Meta(ge=1, le=20)] = 3
     bought_by: tuple[ActionName, ...] = ("purchase",)
 

@@ -180,14 +180,15 @@ class OverdueTrigger(Struct, frozen=True, tag_field="kind", tag="overdue"):
 class SlotTrigger(Struct, frozen=True, tag_field="kind", tag="slot"):
     """Fills a recommendation slot at one of ``actions`` from the lists of this name.
 
-    The list is that of the event's item or category (``by``), or the general one. Left out are
+    The list is that of the event's item or category (``by``), or the general one; by ``customer``
+    it is what the night picked for them, made fresh by the list of the event's item. Left out are
     what is gone, what was bought (``bought_by``) and the item itself; without an item left it is
     silent.
     """
 
     actions: Actions
     list: Slug
-    by: Literal["item", "category"] | None = None
+    by: Literal["item", "category", "customer"] | None = None
     size: Annotated[int, Meta(ge=1, le=20)] = 3
     bought_by: tuple[ActionName, ...] = ("purchase",)
 

@@ -131,6 +131,7 @@ class _Moment:
             self.book,
             world.catalogue,
             self.purse,
+            segmentation=world.segmentation,
         )
         sealed = world.sealed.get(name) if world.sealed else None
         if sealed is not None:

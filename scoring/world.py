@@ -14,8 +14,10 @@ from schemas.control import (
     Forecast,
     ItemList,
     Model,
+    Pacing,
     Policy,
     Posterior,
+    Segmentation,
     Shop,
     control_key,
 )
@@ -31,6 +33,7 @@ from scoring.gates import Chain, chain, check
 from scoring.model import LogisticModel, prior_model, verify
 from scoring.offers import PriceList
 from scoring.policies import POLICIES
+from scoring.segments import check_segmentation
 from scoring.zones import zone
 from state.loans import Leases
 
@@ -68,6 +71,8 @@ class World:
         self.lists: dict[tuple[str, str], ItemList] = {}
         self.forecasts: dict[str, Forecast] = {}
         self.responses: dict[str, LearnedResponse] = {}
+        self.segmentation: Segmentation | None = None
+        self.pacing: Pacing | None = None
         self.sealed: dict[str, Decision] = {}
         self.leases = Leases()
         self.metered: tuple[Campaign, ...] = ()
@@ -188,6 +193,11 @@ class World:
                         "refused_control", f"forecast {record.id}: no time zone {record.zone!r}"
                     )
                 self.forecasts[record.id] = record
+            case Segmentation():
+                check_segmentation(record)
+                self.segmentation = record
+            case Pacing():
+                self.pacing = record
 
     def _check(self, spec: Campaign) -> None:
         """Refuse a campaign that cannot run, whether it is active or not."""
@@ -244,6 +254,10 @@ class World:
                 self.lists.pop((listed, of), None)
             case "forecast":
                 self.forecasts.pop(name, None)
+            case "segmentation":
+                self.segmentation = None
+            case "pacing":
+                self.pacing = None
         self._updated.pop(key, None)
 
     def _prior(self) -> LogisticModel:

@@ -120,6 +120,10 @@ _NUMBERS: Final = {
     "member_until_ms": _WHOLE,
     "payment_due_ms": _WHOLE,
     "signup_ms": _WHOLE,
+    "churn_risk": _REAL,
+    "best_hour": _WHOLE,
+    "gender_confidence": _REAL,
+    "clv": _REAL,
 }
 
 

@@ -123,7 +123,9 @@ class Seen:
         """The customer's profile as it is at a moment if nothing more happens."""
         view = self._views.get(now_ms)
         if view is None:
-            view = self._views[now_ms] = View(self.customer.profile(), now_ms)
+            view = self._views[now_ms] = View(
+                self.customer.profile(), now_ms, self.world.segmentation
+            )
         return view
 
     def before(self) -> View:
@@ -134,7 +136,9 @@ class Seen:
             rest = [each for each in customer.tail if each is not fact]
             newest_ms = customer.book.newest_ms
             then_ms = newest_ms - 1 if fact.ts == newest_ms else newest_ms
-            view = self._before = View(Profile(customer.base, rest), then_ms)
+            view = self._before = View(
+                Profile(customer.base, rest), then_ms, self.world.segmentation
+            )
         return view
 
 

@@ -87,8 +87,9 @@ class SegmentWatch(Watch):
             return ()
         profile = customer.profile()
         now_ms = max(armed.due_ms, book.newest_ms)
-        inside = self.holds(View(profile, now_ms))
-        self._look_again(book, now_ms, lambda moment_ms: View(profile, moment_ms), armed)
+        found = world.segmentation
+        inside = self.holds(View(profile, now_ms, found))
+        self._look_again(book, now_ms, lambda at_ms: View(profile, at_ms, found), armed)
         if not self._turns(note, inside) or self.when is not None:
             return ()
         trigger = trigger_of(armed, armed.due_ms)
@@ -104,7 +105,7 @@ class SegmentWatch(Watch):
         self, spec: Campaign, pending: Armed, now_ms: int, customer: Customer, world: World
     ) -> Armed | None:
         """Nothing is left of an entry of who has left, nor of an exit of who has come back."""
-        view = View(customer.profile(), max(now_ms, customer.book.newest_ms))
+        view = View(customer.profile(), max(now_ms, customer.book.newest_ms), world.segmentation)
         return pending if self.holds(view) == _entry(spec) else None
 
     def _turns(self, note: Note, inside: bool) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import zip_longest
 from typing import TYPE_CHECKING, Final
 
 from msgspec.structs import replace
@@ -13,7 +14,7 @@ from scoring.campaigns.base import Seen, Spoken, Watch, names, resting
 from scoring.campaigns.done import DoneWatch, recently_done
 from state.book import Armed
 from state.customer import Customer
-from state.fact import Fact
+from state.tagging.traits import Traits
 
 if TYPE_CHECKING:
     from scoring.world import World
@@ -48,7 +49,7 @@ class SlotWatch(Watch):
         ready = [spec for spec in self.specs if not resting(spec, fact.ts, book)]
         if not ready:
             return ()
-        items = self._showable(self._listed(fact, seen.world), fact.item, seen.customer, seen.world)
+        items = self._showable(self._listed(seen), fact.item, seen.customer, seen.world)
         if not items:
             return ()
         spoken: list[Spoken] = []
@@ -68,7 +69,16 @@ class SlotWatch(Watch):
         left = self._showable(pending.items, None, customer, world)
         return replace(pending, items=left, item=left[0]) if left else None
 
-    def _listed(self, fact: Fact, world: World) -> tuple[str, ...]:
+    def _listed(self, seen: Seen) -> tuple[str, ...]:
+        fact, world = seen.fact, seen.world
+        if self._by == "customer":
+            picks = seen.customer.profile().tag(Traits).get("picks")
+            about = world.lists.get((self._list, fact.item)) if fact.item else None
+            fresh = () if about is None else about.items
+            if picks is not None:
+                return freshened(tuple(str(picks).split()), fresh)
+            if fresh:
+                return fresh
         of = fact.item if self._by == "item" else fact.category if self._by == "category" else None
         found = world.lists.get((self._list, of)) if of else None
         found = found or world.lists.get((self._list, ""))
@@ -86,3 +96,15 @@ class SlotWatch(Watch):
             and item not in bought
             and ((offered := world.catalogue.get(item)) is None or offered.stock != 0)
         )
+
+
+def freshened(picks: tuple[str, ...], about: tuple[str, ...]) -> tuple[str, ...]:
+    """What was picked overnight, mixed with what goes with the item of the moment.
+
+    First what is in both, then one of each in turn; nothing comes twice.
+    """
+    both = set(picks) & set(about)
+    mixed = [item for item in picks if item in both]
+    for pair in zip_longest(about, picks):
+        mixed += [item for item in pair if item is not None and item not in both]
+    return tuple(dict.fromkeys(mixed))

@@ -9,12 +9,16 @@ from functools import cache
 from operator import attrgetter
 from typing import Final, Generic, Literal, TypeVar
 
+from schemas.control import Segmentation
 from scoring.conditions.syntax import ConditionError
+from scoring.segments import nearest
 from state.fact import Fact
 from state.profile import Profile
 from state.tagging import TAG_KINDS
 from state.tagging.base import Dimension, Tag, Value, amount
 from state.tagging.habits import WEEKDAYS
+from state.tagging.tempo import Tempo
+from state.tagging.traits import Traits
 
 Source = TypeVar("Source")
 TagKind = type[Tag]
@@ -99,11 +103,14 @@ class Vocabulary(Generic[Source]):
 class View:
     """A profile at a moment. Each kind of tag is read once, when the first condition asks."""
 
-    __slots__ = ("_now_ms", "_profile", "_read")
+    __slots__ = ("_now_ms", "_profile", "_read", "_segmentation")
 
-    def __init__(self, profile: Profile, now_ms: int) -> None:
+    def __init__(
+        self, profile: Profile, now_ms: int, segmentation: Segmentation | None = None
+    ) -> None:
         self._profile = profile
         self._now_ms = now_ms
+        self._segmentation = segmentation
         self._read: dict[type[Tag], dict[str, Value]] = {}
 
     def dimensions(self, kind: type[Tag]) -> dict[str, Value]:
@@ -112,6 +119,14 @@ class View:
         if values is None:
             values = self._read[kind] = self._profile.tag(kind).dimensions(self._now_ms)
         return values
+
+    def segment(self) -> str | None:
+        """The segment that the night found, or else the nearest of the night's."""
+        found = self._profile.tag(Traits).get("segment")
+        if found is not None:
+            return str(found)
+        record = self._segmentation
+        return None if record is None else nearest(record, self._profile, self._now_ms)
 
 
 @cache
@@ -122,6 +137,11 @@ def of_profile() -> Vocabulary[View]:
         for kind in TAG_KINDS.values()
         for dimension in kind.catalogue()
     }
+
+    # Purchases and the night's word change it, so it is looked at whenever something happens.
+    names["segment"] = Name(
+        "segment", "text", "", "the night's segment, or the nearest one", View.segment, tag=Tempo
+    )
 
     def elsewhere(name: str) -> str | None:
         if name in of_event().names:

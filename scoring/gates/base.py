@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
-from schemas.control import Campaign, CatalogueItem
+from schemas.control import Campaign, CatalogueItem, Segmentation
 from schemas.decision import Offer
 from schemas.outcome import Channel
 from scoring.policies.base import Arms
@@ -50,6 +50,7 @@ class Candidate(Struct):
     score: float = 0.0
     value: float = 0.0
     score_failed: bool = False
+    segmentation: Segmentation | None = None
 
     @property
     def lasts_until_ms(self) -> int:

@@ -30,7 +30,9 @@ def ready(spec: Campaign, policy: Policy) -> Gate:
             offered = candidate.catalogue.get(item)
             if offered is not None and offered.stock == 0:
                 return "out_of_stock"
-        if wanted is not None and not wanted.holds(View(candidate.profile, at_ms)):
+        if wanted is not None and not wanted.holds(
+            View(candidate.profile, at_ms, candidate.segmentation)
+        ):
             return "not_in_audience"
         return None
 

@@ -37,6 +37,7 @@ _CONCLUDED: Final = (
     Dimension("gender_confidence", "float", "ratio", "how sure the predicted gender is"),
     Dimension("clv", "float", "money", "expected of the customer in the next 90 days"),
     Dimension("interests", "str", "", "what they care about more than others do, by weight"),
+    Dimension("picks", "str", "", "items picked for them, best first"),
 )
 NAMES: Final = tuple(trait.name for trait in (*_TRAITS, *_CONCLUDED))
 _SAID: Final = frozenset(trait.name for trait in _TRAITS)
