@@ -25,6 +25,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "run": ("jobs.run:run", "Submit the stream to Flink."),
     "stop": ("jobs.run:stop", "Stop the stream with a savepoint."),
     "projector": ("jobs.projector:projector", "Keep the views in Redis and HBase up to date."),
+    "archive": ("jobs.archive.command:app", "Keep what the stream saw as Parquet, by day."),
     "campaigns": ("jobs.campaigns.commands:app", "Check, try, publish, pause and list campaigns."),
     "replay": ("jobs.replay:replay", "Publish events from CSV, JSONL or Parquet files."),
     "simulate": ("jobs.simulator:simulate", "Run a market of customers whose tastes are known."),

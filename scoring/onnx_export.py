@@ -95,16 +95,29 @@ def lift(data: bytes, version: str) -> tuple[tuple[float, ...], float]:
 
 def run(data: bytes, inputs: Sequence[Sequence[float]]) -> list[float]:
     """The probabilities that ONNX Runtime gives; of a file that `lift` has approved."""
-    import numpy as np
-    import onnxruntime
+    return Graph(data).scores(inputs)
 
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    options.add_session_config_entry("session.inter_op.allow_spinning", "0")
-    session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
-    (scores,) = session.run(None, {"features": np.array(inputs, dtype=np.float64)})
-    return [float(score) for score in scores[:, 0]]
+
+class Graph:
+    """A file that `lift` has approved, ready to run many times."""
+
+    def __init__(self, data: bytes) -> None:
+        import onnxruntime
+
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = options.inter_op_num_threads = 1
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        options.add_session_config_entry("session.inter_op.allow_spinning", "0")
+        self._session = onnxruntime.InferenceSession(
+            data, options, providers=["CPUExecutionProvider"]
+        )
+
+    def scores(self, inputs: Sequence[Sequence[float]]) -> list[float]:
+        """The probabilities that ONNX Runtime gives."""
+        import numpy as np
+
+        (scores,) = self._session.run(None, {"features": np.array(inputs, dtype=np.float64)})
+        return [float(score) for score in scores[:, 0]]
 
 
 def _graph(weights: Sequence[float], bias: float, version: str) -> Any:

@@ -23,6 +23,8 @@ from schemas.errors import UserMistake
 from schemas.learning import LABELS
 from scoring.features import FEATURE_HASH, FEATURES
 
+_TRIES: Final = 10
+
 ANSWERED_WITHIN_DAYS: Final = 31
 """How many days of rewards are read for a day of examples, its own among them."""
 
@@ -61,9 +63,17 @@ def read_day(
     wanted = table.schema.names if columns is None else list(columns)
     needed = [*wanted, *(name for name in table.key if name not in wanted)]
     schema = pa.schema([table.schema.field(name) for name in needed])
-    parts = [
-        pq.read_table(path, columns=needed, partitioning=None) for path in files(root, table, day)
-    ]
+    for _ in range(_TRIES):
+        try:
+            parts = [
+                pq.read_table(path, columns=needed, partitioning=None)
+                for path in files(root, table, day)
+            ]
+            break
+        except FileNotFoundError:  # it has just been merged into a larger one
+            continue
+    else:
+        raise UserMistake(f"the files of {folder(root, table, day)} change all the time; try again")
     rows = (
         pa.concat_tables([part.cast(schema) for part in parts]) if parts else schema.empty_table()
     )

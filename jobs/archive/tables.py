@@ -38,7 +38,8 @@ _TEXT, _WHOLE, _REAL, _YES = pa.string(), pa.int64(), pa.float64(), pa.bool_()
 class ArchiveTable(NamedTuple):
     """One table. ``moment`` is the column of event time, ``key`` what a record is known by.
 
-    ``row`` reads a record and raises `InvalidRecord` for one that its topic's contract refuses.
+    ``row`` reads a record and its key, and raises `InvalidRecord` for one that its topic's contract
+    refuses.
     """
 
     name: str
@@ -46,11 +47,11 @@ class ArchiveTable(NamedTuple):
     schema: pa.Schema
     moment: str
     key: tuple[str, ...]
-    row: Callable[[bytes], Row]
+    row: Callable[[bytes | None, str], Row]
 
 
-def _event_row(raw: bytes) -> Row:
-    return event_row(decode_event(raw))
+def _event_row(raw: bytes | None, _key: str) -> Row:
+    return event_row(decode_event(raw or b""))
 
 
 def event_row(event: BehaviorEvent) -> Row:
@@ -88,25 +89,29 @@ def event_row(event: BehaviorEvent) -> Row:
     }
 
 
-def _outcome_row(raw: bytes) -> Row:
-    outcome = decode_outcome(raw)
+def _outcome_row(raw: bytes | None, _key: str) -> Row:
+    outcome = decode_outcome(raw or b"")
     return {**msgspec.structs.asdict(outcome), "ts": instant_ms(outcome.ts)}
 
 
-def _reader(contract: type[msgspec.Struct]) -> Callable[[bytes], Row]:
+def _control_row(raw: bytes | None, key: str) -> Row:
+    return {"key": key, "kind": key.partition("/")[0], "value": raw}
+
+
+def _reader(contract: type[msgspec.Struct]) -> Callable[[bytes | None, str], Row]:
     decode = msgspec.json.Decoder(contract).decode
 
-    def row(raw: bytes) -> Row:
+    def row(raw: bytes | None, _key: str = "") -> Row:
         try:
-            return msgspec.to_builtins(decode(raw))  # type: ignore[no-any-return]
+            return msgspec.to_builtins(decode(raw or b""))  # type: ignore[no-any-return]
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise InvalidRecord("wrong_type", str(error)) from None
 
     return row
 
 
-def _decision_row(raw: bytes) -> Row:
-    row = _read_decision(raw)
+def _decision_row(raw: bytes | None, key: str) -> Row:
+    row = _read_decision(raw, key)
     offer = row.pop("offer")
     row["trigger_ingested_ms"] = row.pop("ingested_ms")
     row.update({f"offer_{name}": value for name, value in offer.items()})
@@ -263,9 +268,18 @@ REWARDS: Final = ArchiveTable(
     ("decision_id", "kind", "outcome_id", "order_id"),
     _reader(Reward),
 )
+CONTROL: Final = ArchiveTable(
+    "control",
+    topics.CONTROL,
+    _schema(key=_TEXT, kind=_TEXT, value=pa.binary()),
+    "ingested_ms",
+    ("topic_partition", "topic_offset"),
+    _control_row,
+)
+"""Every control record as it came, for what was in force at any time; no value withdraws a key."""
 
 TABLES: Final[dict[str, ArchiveTable]] = {
-    table.name: table for table in (EVENTS, OUTCOMES, DECISIONS, EXAMPLES, REWARDS)
+    table.name: table for table in (EVENTS, OUTCOMES, DECISIONS, EXAMPLES, REWARDS, CONTROL)
 }
 """Every table, by its name."""
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import os
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import date
@@ -36,15 +37,14 @@ _WRITER: Final = ".writer"
 
 
 class Manifest(Struct, frozen=True):
-    """The last batch that counts, and the next offset of each ``topic/partition``.
+    """The last batch that counts, the next offset of each ``topic/partition``, and counts so far.
 
-    ``missed`` are records that Kafka dropped before they were archived; it stays 0 unless the
-    archiver stood still for longer than a topic is kept.
+    ``counted`` goes with the rows: whatever is killed, each record is in it once.
     """
 
     batch: int = 0
     offsets: dict[str, int] = field(default_factory=dict)
-    missed: int = 0
+    counted: dict[str, int] = field(default_factory=dict)
 
 
 _decode: Final = msgspec.json.Decoder(Manifest).decode
@@ -107,9 +107,11 @@ class Archive:
         self,
         rows: Mapping[str, Iterable[Row]],
         offsets: Mapping[str, int] | None = None,
-        missed: int = 0,
+        counted: Mapping[str, int] | None = None,
     ) -> int:
-        """Keep rows, by table, and the next offsets of ``topic/partition``; all or nothing.
+        """Keep rows, by table, the next offsets of ``topic/partition``, and more to have counted.
+
+        All or nothing.
 
         A row without a place is history that never was on a topic. Rows of erased customers are
         left out. Returns how many were kept.
@@ -122,7 +124,7 @@ class Archive:
                 table = TABLES[name]
                 by_day: dict[date, list[Row]] = {}
                 for row in found:
-                    if not gone or digest(row["user_id"]) not in gone:
+                    if not gone or digest(row.get("user_id", "")) not in gone:
                         row = {"topic_partition": -1, "topic_offset": -1, "ingested_ms": 0, **row}
                         came_ms = row["ingested_ms"] if table.topic in INPUTS else 0
                         day = day_of(row[table.moment], came_ms or None)
@@ -131,11 +133,9 @@ class Archive:
                     path = folder(self.root, table, day) / f"{batch:010d}-{batch:010d}.parquet"
                     write_file(path, pa.Table.from_pylist(of_day, table.schema))
                     kept += len(of_day)
-            manifest = Manifest(
-                batch,
-                {**self.manifest.offsets, **(offsets or {})},
-                self.manifest.missed + missed,
-            )
+            so_far = Counter(self.manifest.counted)
+            so_far.update(counted or {})
+            manifest = Manifest(batch, {**self.manifest.offsets, **(offsets or {})}, dict(so_far))
             replace_file(self.root / MANIFEST, encode(manifest))
             self.manifest = manifest
         return kept

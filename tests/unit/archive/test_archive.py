@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ from hypothesis import strategies as st
 
 from jobs.archive import write
 from jobs.archive.read import days, files, labelled, read_day, rows
-from jobs.archive.tables import EVENTS, EXAMPLES, REWARDS, TABLES, Row, starts_ms
+from jobs.archive.tables import EVENTS, EXAMPLES, TABLES, Row, starts_ms
 from jobs.archive.write import Archive, read_manifest
 from jobs.trainers.base import join
 from schemas.decision import Decision
@@ -22,8 +21,8 @@ from schemas.errors import UserMistake
 from schemas.learning import Example, Reward
 from schemas.topics import DAY_MS
 from schemas.wire import encode
-from scoring.features import FEATURE_HASH, FEATURES
 from tests.contract_values import records_of
+from tests.unit.archive.rows import example, history, reward, stored
 
 MONDAY = date(2026, 3, 2)
 AT = starts_ms(MONDAY)
@@ -33,53 +32,11 @@ def placed(row: Row, offset: int, partition: int = 0) -> Row:
     return {"topic_partition": partition, "topic_offset": offset, "ingested_ms": AT, **row}
 
 
-def example(name: str, at_ms: int, **fields: Any) -> Example:
-    return Example(
-        **{
-            "decision_id": name,
-            "user_id": f"u-{name}",
-            "campaign_id": "on-cart",
-            "channel": "sms",
-            "features": [float(len(name))] * len(FEATURES),
-            "feature_hash": FEATURE_HASH,
-            "score": 0.25,
-            "propensity": 0.5,
-            "model_version": "prior",
-            "decided_at_ms": at_ms,
-            "channels": ("sms", "push"),
-            **fields,
-        }
-    )
-
-
-def reward(name: str, kind: str, ts: int, **fields: Any) -> Reward:
-    return Reward(name, f"u-{name}", "on-cart", "sms", kind, 0.0, ts, **fields)  # type: ignore[arg-type]
-
-
-def stored(*records: Example | Reward) -> dict[str, list[Row]]:
-    found: dict[str, list[Row]] = {"examples": [], "rewards": []}
-    for record in records:
-        table = EXAMPLES if isinstance(record, Example) else REWARDS
-        found[table.name].append(table.row(encode(record)))
-    return found
-
-
-def history(count: int) -> Iterator[Example | Reward]:
-    """Examples over four days; a third clicks at once, a third expires a day later."""
-    for number in range(count):
-        at_ms = AT + number * 4 * DAY_MS // count
-        yield example(f"d{number:04}", at_ms, campaign_id=f"c{number % 3}")
-        if number % 3 == number % 7 % 3:
-            yield reward(f"d{number:04}", "clicked", at_ms + 1_000)
-        elif number % 5:
-            yield reward(f"d{number:04}", "expired", at_ms + DAY_MS)
-
-
 @pytest.mark.parametrize("contract", [Example, Reward, Decision], ids=lambda each: each.__name__)
 @given(data=st.data())
 def test_every_column_of_a_table_is_filled_from_its_contract(contract: Any, data: Any) -> None:
     table = next(each for each in TABLES.values() if each.name == f"{contract.__name__.lower()}s")
-    row = placed(table.row(encode(data.draw(records_of(contract)))), 7)
+    row = placed(table.row(encode(data.draw(records_of(contract))), ""), 7)
     assert set(table.schema.names) <= row.keys()
     (found,) = pa.Table.from_pylist([row], table.schema).to_pylist()
     expected = {name: row[name] for name in table.schema.names}
@@ -96,7 +53,7 @@ def test_personal_data_reaches_the_archive_masked() -> None:
         "query": "flowers for Jen",
         "traits": {"phone": "13812345678", "email": "jen.doe@shop.example", "name": "Jen Doe"},
     }
-    row = EVENTS.row(json.dumps(raw).encode())
+    row = EVENTS.row(json.dumps(raw).encode(), "")
     assert row["traits_phone"] == "138****5678"
     assert row["traits_email"] == "j***@shop.example"
     assert row["traits_name"] == "J***"
@@ -116,7 +73,7 @@ def test_rows_lie_by_the_day_of_their_event_time(tmp_path: Path) -> None:
 def test_an_event_dated_after_it_came_lies_on_the_day_on_which_it_came(tmp_path: Path) -> None:
     raw = {"event_id": "e1", "user_id": "u1", "action": "view", "ts": AT + 40 * DAY_MS}
     with Archive(tmp_path) as archive:
-        archive.append({"events": [placed(EVENTS.row(json.dumps(raw).encode()), 0)]})
+        archive.append({"events": [placed(EVENTS.row(json.dumps(raw).encode(), ""), 0)]})
     assert days(tmp_path, EVENTS) == [MONDAY]
 
 
