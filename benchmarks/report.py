@@ -207,6 +207,7 @@ def _latency(run: Measured) -> dict[str, Any]:
         "repeated": run.answers.repeated,
         "generator_lag_p99_ms": run.sent.lag_p99_ms,
         "generator_lag_worst_ms": run.sent.lag_worst_ms,
+        "generator_scheduling": run.sent.scheduling,
         "void": run.void,
     }
 
