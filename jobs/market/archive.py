@@ -123,6 +123,7 @@ def _stream(
     rng = np.random.default_rng((seed, 8))
     known: dict[str, Customer] = {}
     pending: list[tuple[int, int, str, Fact, dict[str, Any]]] = []
+    answers: dict[int, list[tuple[Any, ...]]] = {}  # by the day on which they come
     campaigns = _campaigns()
     chance = _chance(market, truth)
     shown = 0
@@ -136,6 +137,7 @@ def _stream(
         while pending and pending[0][0] <= at_ms:
             _settle(heapq.heappop(pending), known, rows)
         if at_ms // DAY_MS != today:
+            rows.rewards = answers.pop(today, [])
             yield _date(today), rows
             today, rows = at_ms // DAY_MS, _Day()
         event = decode_event(emission.payload)
@@ -172,7 +174,7 @@ def _stream(
                 rows.examples.append((name, user, spec.id, channel, features, 0.05, ts))
                 rows.truth.append((name, likely))
                 closes = ts + (int(30_000 + 300_000 * draw[3]) if clicked else WINDOW_MS)
-                rows.rewards.append(
+                answers.setdefault(closes // DAY_MS, []).append(
                     (
                         name,
                         user,
@@ -188,6 +190,7 @@ def _stream(
                         _expect(pending, name, user, spec.id, channel, kind, then)
     while pending:
         _settle(heapq.heappop(pending), known, rows)
+    rows.rewards = answers.pop(today, [])
     yield _date(today), rows
 
 

@@ -9,10 +9,13 @@ from __future__ import annotations
 
 from typing import Final
 
-from jobs.nightly import tables
+from jobs.nightly import ctr, examples, quality, tables
 from jobs.nightly.base import Step
 
 STEPS: Final[dict[str, Step]] = {
     "tables": tables.run,
+    "quality": quality.run,
+    "examples": examples.run,
+    "ctr": ctr.run,
 }
 """Name → step, in the order in which they run."""

@@ -27,7 +27,7 @@ def fit(features: Matrix, labels: Matrix, *, version: str, updated_ms: int) -> T
     """
     rows = len(labels)
     cut = round(rows * (1 - HELD_OUT_RATIO))
-    _check(labels, cut)
+    check(labels, cut)
     # Imported here: three seconds that no other command should pay.
     from sklearn.linear_model import LogisticRegression
     from sklearn.metrics import log_loss, roc_auc_score
@@ -68,7 +68,12 @@ def fit(features: Matrix, labels: Matrix, *, version: str, updated_ms: int) -> T
     )
 
 
-def _check(labels: Matrix, cut: int) -> None:
+def check(labels: Matrix, cut: int) -> None:
+    """Refuse what nothing can be learned from, or measured on.
+
+    Raises:
+        UserMistake: too few rows, or too few of one kind before or after ``cut``.
+    """
     if len(labels) < LEAST_ROWS:
         raise UserMistake(
             f"{len(labels)} labelled examples; at least {LEAST_ROWS} are needed. An example is "
