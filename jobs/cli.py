@@ -40,6 +40,8 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
         "Clean, train, judge, swap, report: the night shift.",
     ),
     "evaluate": ("jobs.evaluate:evaluate", "What another policy would have earned, by the log."),
+    "effects": ("jobs.effects.process:effects", "Keep the figures of what campaigns bring."),
+    "report": ("jobs.effects.report:report", "What campaigns brought: cost, revenue, lift, gap."),
     "config": ("jobs.config:config", "Print the settings in force and where they come from."),
 }
 """Name of each command → where it lives (``module:attribute``) and its line in the help."""

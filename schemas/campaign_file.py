@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, Struct, field
 
-from schemas.control import Campaign
+from schemas.control import Campaign, Guardrails, Target
 from schemas.money_forms import BudgetForm, OfferForm, WorthForm
 from schemas.outcome import Channel
 from schemas.trigger_forms import TriggerForm
@@ -44,6 +44,38 @@ class PeriodForm(Struct, frozen=True, forbid_unknown_fields=True):
     def ends_ms(self) -> int | None:
         """The first moment after the campaign; raises as `moment_ms`."""
         return None if self.until is None else moment_ms(self.until, self.zone, ends=True)
+
+
+class TargetForm(Struct, frozen=True, forbid_unknown_fields=True):
+    """How much to reach of what, and from when until when, by the clock of ``zone``."""
+
+    metric: Literal["sends", "clicked", "conversions", "revenue", "margin"]
+    amount: Annotated[float, Meta(gt=0, le=1e12)]
+    from_: Moment = field(name="from")
+    until: Moment
+    zone: Zone = "UTC"
+
+    def target(self) -> Target:
+        """The target as the stream's observers read it; raises as `moment_ms`."""
+        starts_ms = moment_ms(self.from_, self.zone)
+        ends_ms = moment_ms(self.until, self.zone, ends=True)
+        if ends_ms <= starts_ms:
+            raise ValueError(f"the target ends at {self.until!r}, before it starts")
+        return Target(self.metric, self.amount, starts_ms, ends_ms)
+
+
+class GuardrailsForm(Struct, frozen=True, forbid_unknown_fields=True):
+    """Shares of the messages above which the campaign is paused."""
+
+    unsubscribed: Percent | None = None
+    complained: Percent | None = None
+
+    def guardrails(self) -> Guardrails:
+        """The guardrails as the stream's observers read them."""
+        return Guardrails(
+            None if self.unsubscribed is None else ratio(self.unsubscribed),
+            None if self.complained is None else ratio(self.complained),
+        )
 
 
 class CampaignFile(Form, frozen=True, tag="campaign"):
@@ -80,6 +112,8 @@ class CampaignFile(Form, frozen=True, tag="campaign"):
     expires_after: Duration = "1d"
     holdout: Percent = "0%"
     min_score: Percent = "0%"
+    target: TargetForm | None = None
+    guardrails: GuardrailsForm | None = None
 
     def record(self) -> Campaign:
         """The campaign as the stream reads it, of version 1 and no date.
@@ -109,6 +143,8 @@ class CampaignFile(Form, frozen=True, tag="campaign"):
             expires_after_ms=duration_ms(self.expires_after),
             holdout_ratio=ratio(self.holdout),
             min_score=ratio(self.min_score),
+            target=None if self.target is None else self.target.target(),
+            guardrails=None if self.guardrails is None else self.guardrails.guardrails(),
             description=self.description,
             author=self.author,
         )

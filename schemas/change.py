@@ -16,7 +16,8 @@ class Change(Struct, frozen=True):
     """One change of a campaign or of the policy; ``key`` is that of the control record.
 
     ``after`` is the record from then on, None where it was withdrawn; ``version`` is its version,
-    or the last one that it had. A campaign's versions go on rising when it comes back.
+    or the last one that it had. A campaign's versions go on rising when it comes back. ``reason``
+    is there where a process made the change by itself.
     """
 
     key: str
@@ -25,4 +26,5 @@ class Change(Struct, frozen=True):
     at_ms: int
     after: Campaign | Policy | None
     author: str = ""
+    reason: str = ""
     schema_version: int = SCHEMA_VERSION

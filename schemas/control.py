@@ -36,6 +36,22 @@ Condition = Annotated[
 ]
 
 
+class Target(Struct, frozen=True):
+    """How much of a metric a campaign is to reach from ``starts_ms`` until ``ends_ms``."""
+
+    metric: Literal["sends", "clicked", "conversions", "revenue", "margin"]
+    amount: Annotated[float, Meta(gt=0, le=1e12)]
+    starts_ms: int
+    ends_ms: int
+
+
+class Guardrails(Struct, frozen=True):
+    """Shares of the messages above which a campaign is paused; None for no such limit."""
+
+    unsubscribed: Ratio | None = None
+    complained: Ratio | None = None
+
+
 class Campaign(Struct, frozen=True, tag_field="kind", tag="campaign"):
     """A standing order: when to speak, to whom, through what, with which offer, how often.
 
@@ -67,6 +83,8 @@ class Campaign(Struct, frozen=True, tag_field="kind", tag="campaign"):
     expires_after_ms: Milliseconds = 86_400_000
     holdout_ratio: Annotated[float, Meta(ge=0, le=0.5)] = 0.0
     min_score: Ratio = 0.0
+    target: Target | None = None
+    guardrails: Guardrails | None = None
     description: str = ""
     updated_ms: int = 0
     author: str = ""

@@ -17,6 +17,7 @@ from schemas.change import Change
 from schemas.control import ControlRecord
 from schemas.deadletter import DeadLetter
 from schemas.decision import Decision
+from schemas.effect import Effect
 from schemas.event import BehaviorEvent
 from schemas.learning import Example, Reward
 from schemas.outcome import Outcome
@@ -32,6 +33,7 @@ CONTRACTS: Final[dict[str, Any]] = {
     "control": ControlRecord,
     "dead-letter": DeadLetter,
     "decision": Decision,
+    "effect": Effect,
     "example": Example,
     "outcome": Outcome,
     "profile": Profile,

@@ -1,4 +1,4 @@
-"""The ten topics: who writes them, by what key, how they are kept.
+"""The eleven topics: who writes them, by what key, how they are kept.
 
 `asyncapi.yaml` says the same to people and tools; a test keeps the two equal.
 """
@@ -19,6 +19,7 @@ EXAMPLES: Final = "beckon.examples.v1"
 REWARDS: Final = "beckon.rewards.v1"
 AUDIT: Final = "beckon.audit.v1"
 CHANGES: Final = "beckon.changes.v1"
+EFFECTS: Final = "beckon.effects.v1"
 
 DAY_MS: Final = 86_400_000
 
@@ -44,8 +45,10 @@ TOPICS: Final[tuple[Topic, ...]] = (
     Topic(REWARDS, "<campaign>/<channel>", "delete", 30 * DAY_MS),
     Topic(AUDIT, "shard, or user_id for candidates", "delete", 7 * DAY_MS),
     Topic(CHANGES, "<kind>/<id>", "delete", None, single_partition=True),
+    Topic(EFFECTS, "<campaign>/<channel>/<segment>/<hour>", "compact", None),
 )
 
 INPUTS: Final = (EVENTS, OUTCOMES)
 OUTPUTS: Final = (CONTROL, DECISIONS, PROFILES, DEAD_LETTERS, EXAMPLES, REWARDS, AUDIT)
-"""What the stream writes; what people change besides goes to `CONTROL` and `CHANGES`."""
+"""What the stream writes; what people change besides goes to `CONTROL` and `CHANGES`, and what
+campaigns brought to `EFFECTS`."""

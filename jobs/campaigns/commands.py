@@ -127,7 +127,8 @@ def show_history(
         raise UserMistake(f"no change of {name or 'anything'} was ever published")
     before: dict[str, Record] = {}
     for change in found:
-        typer.echo(f"{moment(change.at_ms)}  {change.author or 'somebody'}")
+        why = f": {change.reason}" if change.reason else ""
+        typer.echo(f"{moment(change.at_ms)}  {change.author or 'somebody'}{why}")
         _say(change, before)
         if change.after is None:
             before.pop(change.key, None)

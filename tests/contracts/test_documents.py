@@ -12,7 +12,7 @@ import schemas
 from jobs.yaml_file import Document
 from schemas import generate
 from schemas.control import Campaign, CatalogueItem, Model, Policy, Posterior
-from schemas.topics import CHANGES, INPUTS, OUTPUTS, TOPICS
+from schemas.topics import CHANGES, EFFECTS, INPUTS, OUTPUTS, TOPICS
 from schemas.wire import encode
 from tests.goldens.contracts.write import RECORDS, path_of
 
@@ -113,7 +113,7 @@ def test_asyncapi_says_what_beckon_reads_and_writes():
     said = {"receive": set(), "send": set()}
     for operation in ASYNCAPI["operations"].values():
         said[operation["action"]].add(resolve(operation["channel"]["$ref"])["address"])
-    assert said == {"receive": {*INPUTS, "beckon.control.v1"}, "send": {*OUTPUTS, CHANGES}}
+    assert said == {"receive": {*INPUTS, "beckon.control.v1"}, "send": {*OUTPUTS, CHANGES, EFFECTS}}
 
 
 def test_asyncapi_is_well_formed():

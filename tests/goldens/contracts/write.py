@@ -24,6 +24,7 @@ from schemas.control import (
 )
 from schemas.deadletter import DeadLetter
 from schemas.decision import Decision, Loser, Offer
+from schemas.effect import Counted, Effect, EffectGap, EffectLift
 from schemas.event import Attribution, BehaviorEvent, Consent, Device, Location, Traits
 from schemas.learning import Example, Reward
 from schemas.outcome import Outcome
@@ -120,6 +121,22 @@ RECORDS: Final[dict[str, Any]] = {
     "posterior": Posterior("spring", "push", 3.5, 40.0, 17, TS),
     "item": CatalogueItem("shoe-7", "shoes", "Ace", 59.9, 0.25, 12, TS),
     "profile": Profile("ann", TS, 12, 9, "QktDAQ=="),
+    "effect": Effect(
+        campaign_id="spring",
+        channel="push",
+        segment=None,
+        hour_ms=TS - TS % 3_600_000,
+        counted=Counted(sends=10, held_out=1, clicked=2, conversions=0.5, revenue=30.0, cost=0.02),
+        roi=1500.0,
+        click_through=0.2,
+        conversion=0.05,
+        unsubscribe_ratio=0.0,
+        complaint_ratio=0.0,
+        lifts=(EffectLift("orders", 0.1, 0.12, 0.02, -0.01, 0.05, 0.2, 11),),
+        sample_ratio_p=1.0,
+        gap=EffectGap("revenue", 40.0, 30.0),
+        updated_ms=TS,
+    ),
     "example": Example(
         "d-1",
         "ann",

@@ -1,0 +1,110 @@
+"""The report as one HTML page that needs nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from html import escape
+
+from jobs.demo.charts import bars, lines
+from jobs.effects.report import Campaigned, Line, gap_sentence, lift_sentence
+
+_STYLE = """
+body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 1360px; color: #1b1f24 }
+main { display: grid; grid-template-columns: repeat(auto-fit, minmax(560px, 1fr)); gap: 1.5rem }
+figure { margin: 0; border: 1px solid #ddd; border-radius: 8px; padding: 1rem }
+figcaption { font-weight: 600; margin-bottom: .5rem }
+svg text { font: 11px system-ui, sans-serif; fill: #444 }
+table { border-collapse: collapse; width: 100% } td, th { padding: .2rem .6rem; text-align: right }
+td:first-child, th:first-child { text-align: left } tr + tr { border-top: 1px solid #eee }
+.wrong { color: #b91c1c; font-weight: 600 }
+"""
+_HEAD = (
+    "sent", "held out", "click-through", "conversion", "cost", "revenue", "margin", "ROI",
+    "unsubscribed", "complained",
+)  # fmt: skip
+
+
+def page(found: Iterable[Campaigned]) -> str:
+    """A section for each campaign: a table, its lift and gap in words, and charts by hour."""
+    return (
+        "<!doctype html><html lang='en'><meta charset='utf-8'><title>Beckon: effect</title>"
+        f"<style>{_STYLE}</style><h1>What campaigns brought</h1>"
+        f"{''.join(map(_section, found))}</html>"
+    )
+
+
+def _section(each: Campaigned) -> str:
+    rows = "".join(map(_row, (each.whole, *each.channels, *each.segments)))
+    head = "".join(f"<th>{name}" for name in ("", *_HEAD))
+    said = [
+        lift_sentence(line.of, lift)
+        for line in (each.whole, *each.channels, *each.segments)
+        for lift in line.lifts
+    ]
+    if each.whole.gap is not None:
+        said.append(gap_sentence(each.whole.gap))
+    words = "".join(f"<li>{escape(sentence)}" for sentence in said)
+    wrong = (
+        "<p class='wrong'>The groups are not of the sizes they should be: no comparison of them "
+        "can be believed.</p>"
+        if each.mismatched
+        else ""
+    )
+    return (
+        f"<h2>{escape(each.campaign_id)}</h2>{wrong}<table><tr>{head}{rows}</table>"
+        f"<ul>{words}</ul><main>{''.join(_charts(each))}</main>"
+    )
+
+
+def _row(line: Line) -> str:
+    counted = line.counted
+    cells = (
+        f"{counted.sends:,}", f"{counted.held_out:,}", f"{line.click_through:.2%}",
+        f"{line.conversion:.2%}", f"{counted.cost:,.2f}", f"{counted.revenue:,.2f}",
+        f"{counted.margin:,.2f}", f"{line.roi:,.2f}", f"{line.unsubscribe_ratio:.2%}",
+        f"{line.complaint_ratio:.2%}",
+    )  # fmt: skip
+    return f"<tr><td>{escape(line.of)}" + "".join(f"<td>{cell}" for cell in cells)
+
+
+def _charts(each: Campaigned) -> list[str]:
+    hours = each.hours
+    if not hours:
+        return []
+    first_ms = int(hours[0].of)
+    at_s = [(int(line.of) - first_ms) / 1_000 for line in hours]
+    found = [
+        lines(
+            "Money by hour",
+            "",
+            {
+                name: [(s, getattr(h.counted, name)) for s, h in zip(at_s, hours, strict=True)]
+                for name in ("revenue", "cost")
+            },
+        ),
+        lines(
+            "Click-through by hour",
+            "%",
+            {"clicked": [(s, h.click_through) for s, h in zip(at_s, hours, strict=True)]},
+        ),
+    ]
+    gaps = [(s, line.gap) for s, line in zip(at_s, hours, strict=True) if line.gap is not None]
+    if gaps:
+        found.append(
+            lines(
+                f"{gaps[0][1].metric}: due and reached",
+                "",
+                {
+                    "due": [(s, gap.due) for s, gap in gaps],
+                    "reached": [(s, gap.reached) for s, gap in gaps],
+                },
+            )
+        )
+    found.append(
+        bars(
+            "Click-through of each channel, with that of all",
+            [(line.of, line.click_through, each.whole.click_through) for line in each.channels],
+            "clicks per message",
+        )
+    )
+    return found

@@ -1,0 +1,197 @@
+"""``beckon report``: what campaigns brought, for people, as JSON, or as one HTML page."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import msgspec
+import typer
+from msgspec import Struct
+from rich.console import Console
+from rich.table import Table
+
+from jobs.effects.process import read_effects
+from jobs.evaluate import moment_of
+from jobs.settings import Settings
+from jobs.words import moment
+from schemas.effect import Counted, Effect, EffectGap, EffectLift
+from schemas.errors import UserMistake
+
+MISMATCH_P = 0.001
+
+
+class Line(Struct, frozen=True):
+    """Figures of a campaign, or of one of its channels, segments or hours (``of``)."""
+
+    of: str
+    counted: Counted
+    roi: float
+    click_through: float
+    conversion: float
+    unsubscribe_ratio: float
+    complaint_ratio: float
+    lifts: tuple[EffectLift, ...] = ()
+    gap: EffectGap | None = None
+
+
+class Campaigned(Struct, frozen=True):
+    """A campaign's report. ``lifts`` and ``sample_ratio_p`` are of all time, whatever ``since``."""
+
+    campaign_id: str
+    whole: Line
+    channels: list[Line]
+    segments: list[Line]
+    hours: list[Line]
+    sample_ratio_p: float | None
+    mismatched: bool
+
+
+def summarise(effects: Iterable[Effect], campaign: str = "", since_ms: int = 0) -> list[Campaigned]:
+    """Reports by campaign, of the hours that begin at ``since_ms`` or later."""
+    cells: dict[str, list[Effect]] = {}
+    for effect in effects:
+        if campaign in ("", effect.campaign_id):
+            cells.setdefault(effect.campaign_id, []).append(effect)
+    return [_campaign(name, cells[name], since_ms) for name in sorted(cells)]
+
+
+def _campaign(name: str, cells: Sequence[Effect], since_ms: int) -> Campaigned:
+    fine = [each for each in cells if None not in (each.channel, each.segment, each.hour_ms)]
+    fine = [each for each in fine if (each.hour_ms or 0) >= since_ms]
+    rolled = {(each.channel, each.segment, each.hour_ms): each for each in cells}
+
+    def lines(part: str) -> list[Line]:
+        sums: dict[Any, Counted] = {}
+        for each in fine:
+            sums.setdefault(getattr(each, part), Counted()).add(each.counted)
+        return [_line(str(key), sums[key], rolled.get(_cell(part, key))) for key in sorted(sums)]
+
+    total = Counted()
+    for each in fine:
+        total.add(each.counted)
+    top = rolled.get((None, None, None))
+    p = None if top is None else top.sample_ratio_p
+    return Campaigned(
+        name,
+        _line("all", total, top),
+        lines("channel"),
+        [line for line in lines("segment") if line.of],
+        lines("hour_ms"),
+        p,
+        p is not None and p < MISMATCH_P,
+    )
+
+
+def _cell(part: str, key: Any) -> tuple[str | None, str | None, int | None]:
+    return (
+        key if part == "channel" else None,
+        key if part == "segment" else None,
+        key if part == "hour_ms" else None,
+    )
+
+
+def _line(of: str, counted: Counted, effect: Effect | None) -> Line:
+    return Line(
+        of,
+        counted,
+        counted.roi,
+        counted.per_send("clicked"),
+        counted.per_send("conversions"),
+        counted.per_send("unsubscribed"),
+        counted.per_send("complained"),
+        () if effect is None else effect.lifts,
+        None if effect is None else effect.gap,
+    )
+
+
+def report(
+    campaign: Annotated[str, typer.Option(help="This campaign alone.")] = "",
+    since: Annotated[
+        str, typer.Option(help="how far back: 7d, 12h, or an RFC 3339 time; all when left out")
+    ] = "",
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
+    html: Annotated[Path | None, typer.Option(help="Write one HTML page with charts here.")] = None,
+) -> None:
+    """Show what campaigns brought: cost, revenue, ROI, lift against held-out customers, gap.
+
+    The figures are those of `beckon effects`, which must have run. An interval of lift is right at
+    all times at once: look as often as you like.
+    """
+    since_ms = moment_of(since, time.time()) if since else 0
+    found = summarise(read_effects(Settings()), campaign, since_ms)
+    if not found:
+        raise UserMistake(
+            f"no figures{f' of {campaign!r}' if campaign else ''} yet; is `beckon effects` running?"
+        )
+    if html is not None:
+        from jobs.effects.page import page
+
+        html.write_text(page(found), encoding="utf-8")
+    if as_json:
+        typer.echo(json.dumps([msgspec.to_builtins(each) for each in found]))
+    else:
+        show(found)
+        if html is not None:
+            typer.echo(f"written to {html}")
+
+
+def show(found: Iterable[Campaigned]) -> None:
+    """Print reports for people."""
+    console = Console()
+    for each in found:
+        table = Table(
+            "", "sent", "held out", "clicked", "conv.", "cost", "revenue", "margin", "ROI",
+            "unsub.", "compl.", title=each.campaign_id, title_justify="left",
+        )  # fmt: skip
+        for line in (each.whole, *each.channels, *each.segments):
+            table.add_row(line.of, *_figures(line))
+        console.print(table)
+        for line in (each.whole, *each.channels, *each.segments):
+            for lift in line.lifts:
+                console.print(f"  {lift_sentence(line.of, lift)}", highlight=False)
+        if each.mismatched:
+            console.print(
+                "  [red]the groups are not of the sizes they should be "
+                f"(p {each.sample_ratio_p:.1e}): no comparison of them can be believed[/]"
+            )
+        if (gap := each.whole.gap) is not None:
+            console.print(f"  {gap_sentence(gap)}", highlight=False)
+
+
+def _figures(line: Line) -> list[str]:
+    counted = line.counted
+    return [
+        f"{counted.sends:,}", f"{counted.held_out:,}",
+        f"{counted.clicked:,} ({line.click_through:.2%})",
+        f"{counted.conversions:,.1f} ({line.conversion:.2%})",
+        f"{counted.cost:,.2f}", f"{counted.revenue:,.2f}", f"{counted.margin:,.2f}",
+        f"{line.roi:,.2f}", f"{line.unsubscribe_ratio:.2%}", f"{line.complaint_ratio:.2%}",
+    ]  # fmt: skip
+
+
+def lift_sentence(of: str, lift: EffectLift) -> str:
+    """A lift in words."""
+    relative = "" if lift.relative is None else f", {lift.relative:+.1%}"
+    return (
+        f"{of}: {lift.metric} a customer {lift.treated:.4f} against {lift.control:.4f} held out: "
+        f"{lift.difference:+.4f} ({lift.low:+.4f} to {lift.high:+.4f}{relative}), "
+        f"{lift.customers:,} customers"
+    )
+
+
+def gap_sentence(gap: EffectGap) -> str:
+    """Where a campaign stands against its target, in words."""
+    short = gap.due - gap.reached
+    ahead = "ahead by" if short <= 0 else "short of it by"
+    return (
+        f"{gap.metric}: {gap.reached:,.1f} of {gap.due:,.1f} due by now, {ahead} {abs(short):,.1f}"
+    )
+
+
+def hour_of(line: Line) -> str:
+    """The hour of a line, in UTC."""
+    return moment(int(line.of))
