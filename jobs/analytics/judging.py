@@ -66,7 +66,7 @@ def offline_test(
         "popularity": lambda: popularity(matrix, rows),
         "people alike (cosine)": lambda: by_people(matrix, rows),
         "items alike (Pearson)": lambda: by_items(matrix, likeness, rows),
-        "factors (ALS)": lambda: by_factors(matrix, rows, seed=seed),
+        "factors (ALS)": lambda: by_factors(matrix, seed=seed)(rows),
     }
     known = matrix[rows]
     share = np.maximum(np.diff(matrix.tocsc().indptr), 1) / matrix.shape[0]

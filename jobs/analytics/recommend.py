@@ -5,7 +5,7 @@ An interaction weighs 0, 1 or 2: none, a click, a purchase. Customers are rows, 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -121,9 +121,9 @@ def by_items(matrix: Matrix, likeness: Matrix, rows: Any) -> Scores:
 
 
 def by_factors(
-    matrix: Matrix, rows: Any, factors: int = 32, rounds: int = 12, seed: int = 42
-) -> Scores:
-    """Scores of all items for some customers by implicit ALS, on one thread."""
+    matrix: Matrix, factors: int = 32, rounds: int = 12, seed: int = 42
+) -> Callable[[Any], Scores]:
+    """Implicit ALS on one thread: gives the scores of all items for some customers."""
     from implicit.cpu.als import AlternatingLeastSquares
     from threadpoolctl import threadpool_limits
 
@@ -137,7 +137,11 @@ def by_factors(
             num_threads=1,
         )
         model.fit(matrix.astype(np.float32), show_progress=False)
+
+    def scores(rows: Any) -> Scores:
         return np.asarray(model.user_factors[np.asarray(rows)] @ model.item_factors.T, dtype=float)
+
+    return scores
 
 
 def popularity(matrix: Matrix, rows: Any) -> Scores:

@@ -9,13 +9,35 @@ from __future__ import annotations
 
 from typing import Final
 
-from jobs.nightly import ctr, examples, quality, tables
+from jobs.nightly import (
+    budget,
+    ctr,
+    customers,
+    examples,
+    funnel,
+    publish,
+    quality,
+    recommend,
+    report,
+    segments,
+    tables,
+    tags,
+)
 from jobs.nightly.base import Step
 
 STEPS: Final[dict[str, Step]] = {
     "tables": tables.run,
     "quality": quality.run,
+    "customers": customers.run,
+    "segments": segments.run,
+    "funnel": funnel.run,
+    "recommend": recommend.run,
+    "budget": budget.run,
     "examples": examples.run,
     "ctr": ctr.run,
+    # What follows gathers from all the others.
+    "tags": tags.run,
+    "publish": publish.run,
+    "report": report.run,
 }
 """Name → step, in the order in which they run."""
