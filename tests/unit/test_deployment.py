@@ -7,14 +7,18 @@ kinds against what we know of them, and both against the settings, the topics an
 from __future__ import annotations
 
 import re
+import shutil
+import subprocess
 import warnings
 from collections.abc import Iterator
+from configparser import ConfigParser
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
+from jobs.cli import COMMANDS
 from jobs.settings import Settings
 from schemas.topics import TOPICS
 
@@ -52,8 +56,11 @@ def of_kind(kind: str) -> list[Manifest]:
 
 
 def pod_of(manifest: Manifest) -> Manifest:
-    spec: Manifest = manifest["spec"]["template"]["spec"]
-    return spec
+    spec: Manifest = manifest["spec"]
+    if manifest["kind"] == "CronJob":
+        spec = spec["jobTemplate"]["spec"]
+    pod: Manifest = spec["template"]["spec"]
+    return pod
 
 
 def flink_options_of_compose() -> dict[str, str]:
@@ -169,7 +176,7 @@ def test_each_task_manager_of_the_cluster_serves_one_parallel_part() -> None:
 
 def test_every_container_runs_bounded_and_without_privileges() -> None:
     for name, each in ALL.items():
-        if each["kind"] not in {"Deployment", "StatefulSet", "Job"}:
+        if each["kind"] not in {"Deployment", "StatefulSet", "Job", "CronJob"}:
             continue
         pod = pod_of(each)
         assert pod["securityContext"]["runAsNonRoot"] is True, name
@@ -259,3 +266,45 @@ def test_the_dockerfile_copies_only_what_is_there_and_let_through() -> None:
         for source in sources.split():
             assert (INFRA.parent / source).exists(), source
             assert source in allowed, source
+
+
+def test_the_night_shift_runs_after_midnight_and_never_twice_at_once() -> None:
+    [night] = of_kind("CronJob")
+    minute, hour, *every = night["spec"]["schedule"].split()
+    assert every == ["*", "*", "*"]
+    assert night["spec"]["timeZone"] == "Etc/UTC"
+    assert night["spec"]["concurrencyPolicy"] == "Forbid"
+    claims = {each["metadata"]["name"] for each in of_kind("PersistentVolumeClaim")}
+    volumes = pod_of(night)["volumes"]
+    mounted = [v["persistentVolumeClaim"] for v in volumes if "persistentVolumeClaim" in v]
+    assert {each["claimName"] for each in mounted} <= claims
+    timer = unit("beckon-nightly.timer")
+    assert timer["Timer"]["OnCalendar"] == f"*-*-* {int(hour):02}:{int(minute):02}:00 UTC"
+    assert timer["Timer"]["Persistent"] == "true"
+
+
+def test_the_timer_starts_a_service_that_is_a_command_of_ours() -> None:
+    names = {path.stem for path in (INFRA / "systemd").glob("*.timer")}
+    assert names == {path.stem for path in (INFRA / "systemd").glob("*.service")}
+    service = unit("beckon-nightly.service")["Service"]
+    [night] = of_kind("CronJob")
+    [container] = pod_of(night)["containers"]
+    assert service["ExecStart"].split()[1:] == container["args"] == ["nightly"]
+    assert set(container["args"]) <= set(COMMANDS)
+    assert service["MemoryMax"].rstrip("G") == container["resources"]["limits"]["memory"].rstrip(
+        "Gi"
+    )
+
+
+@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="needs systemd-analyze")
+def test_systemd_reads_the_timer() -> None:
+    when = unit("beckon-nightly.timer")["Timer"]["OnCalendar"]
+    done = subprocess.run(["systemd-analyze", "calendar", when], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def unit(name: str) -> dict[str, dict[str, str]]:
+    parser = ConfigParser(interpolation=None)
+    parser.optionxform = str  # type: ignore[assignment]
+    parser.read_string((INFRA / "systemd" / name).read_text())
+    return {section: dict(parser[section]) for section in parser.sections()}
