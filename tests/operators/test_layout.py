@@ -37,6 +37,15 @@ GRAPH = """
     print(json.dumps({{
         "python": layout.python_operators(graph),
         "uids": [str(node.getTransformationUID()) for node in nodes],
+        "waits": [
+            (
+                node.getOperatorName().partition("[")[0],
+                graph.getStreamNode(edge.getTargetId()).getTransformationUID(),
+                edge.getBufferTimeout(),
+            )
+            for node in nodes
+            for edge in node.getOutEdges()
+        ],
     }}))
 """
 
@@ -71,6 +80,19 @@ def test_the_planner_accepts_the_graph_in_thread_mode_with_our_uids(
     assert set(graph["uids"]) >= {
         "inputs-source", "inputs-batch", "control-source", "decide", "rewards-batch", "learn",
         "decide-sink", "learn-sink", "asks-batch", "grant", "grant-sink",
+    }  # fmt: skip
+
+
+def test_a_batch_leaves_at_once_and_what_a_window_gathers_may_wait(tmp_path: object) -> None:
+    ways = {
+        tuple(way) for way in planned(tmp_path)["waits"] if way[0] in ("Calc", "SinkConversion")
+    }
+
+    assert ways >= {
+        ("Calc", "inputs-batch", 1), ("SinkConversion", "decide", 0),
+        ("Calc", "rewards-batch", 40), ("SinkConversion", "learn", 0),
+        ("Calc", "asks-batch", 10), ("SinkConversion", "grant", 0),
+        ("SinkConversion", "decide", 20),  # control records
     }  # fmt: skip
 
 
