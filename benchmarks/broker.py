@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from typing import Final
@@ -97,12 +97,26 @@ def decisions(settings: Settings) -> Iterator[bytes]:
 
 @dataclass(frozen=True)
 class Progress:
-    """What the audit topic says: inputs with an end, and when the first and last was written."""
+    """What the audit topic says: how many inputs had come to their end, and when."""
 
     inputs: int
     dead: int
-    first_s: float
-    last_s: float
+    steps: Sequence[tuple[int, int]]
+    """(broker's time in ms, inputs that ended then) of each audit record, in order of time."""
+
+    def span(self, warm_up: int = 0) -> tuple[float, float, int]:
+        """Begin and end in seconds since the epoch, and how many inputs ended in between.
+
+        It begins with the record by which ``warm_up`` inputs had ended; without one, with the
+        first.
+        """
+        passed = 0
+        for stamp, inputs in self.steps:
+            passed += inputs
+            if passed >= warm_up:
+                counted = self.inputs - passed if warm_up else self.inputs
+                return stamp / 1_000, self.steps[-1][0] / 1_000, counted
+        raise ValueError(f"only {passed} inputs ended, and {warm_up} are to warm up")
 
 
 class AuditTrail:
@@ -124,7 +138,7 @@ class AuditTrail:
     def read(self) -> Progress:
         """Read the whole topic."""
         inputs = dead = 0
-        first_ms, last_ms = 0, 0
+        steps: list[tuple[int, int]] = []
         for message in read_to_end(self._settings, [AUDIT]):
             value = message.value() or b""
             if not value.startswith(b'{"kind":"outcomes"'):
@@ -132,10 +146,8 @@ class AuditTrail:
             rows = _outcomes.decode(value).rows
             inputs += len(rows)
             dead += sum(row[3] == "dead" for row in rows)
-            stamp = message.timestamp()[1]
-            first_ms = min(first_ms or stamp, stamp)
-            last_ms = max(last_ms, stamp)
-        return Progress(inputs, dead, first_ms / 1_000, last_ms / 1_000)
+            steps.append((message.timestamp()[1], len(rows)))
+        return Progress(inputs, dead, sorted(steps))
 
     def wait_for(self, inputs: int, patience_s: float, alive: Callable[[], None]) -> Progress:
         """Wait until every input has an end; ``alive`` raises when the contender has died.

@@ -117,6 +117,9 @@ def document(
                 "seconds": round(run.seconds, 3),
                 "events_per_s": round(run.events_per_s),
                 "cpu_us_per_event": round(run.cpu_us_per_event, 2),
+                "cpu_us_per_event_by_part": {
+                    part: round(used, 2) for part, used in run.parts.items()
+                },
                 "decisions_sha256": run.digest,
                 "void": run.void,
             }

@@ -53,6 +53,8 @@ class Size:
     minutes: float
     rounds: int
     backlog: int
+    warm_up: int
+    """So many events of the backlog are not counted, in no contender."""
     backlog_customers: int
     known: int
     loads: Sequence[Load]
@@ -64,12 +66,13 @@ class Size:
 FULL: Final = Size(
     minutes=15,
     rounds=5,
-    backlog=200_000,
+    backlog=240_000,
+    warm_up=120_000,
     backlog_customers=50_000,
     known=1_000_000,
     loads=(
-        Load(3_000, 35, 10),
-        Load(10_000, 25, 5),
+        Load(3_000, 45, 20),
+        Load(10_000, 30, 10),
         Load(20_000, 20, 5),
         Load(3_000, 25, 5, "bursts"),
         Load(3_000, 14, 2, pause=True),
@@ -80,10 +83,11 @@ FULL: Final = Size(
 QUICK: Final = Size(
     minutes=5,
     rounds=2,
-    backlog=100_000,
+    backlog=120_000,
+    warm_up=60_000,
     backlog_customers=30_000,
     known=200_000,
-    loads=(Load(3_000, 15, 5), Load(10_000, 13, 3), Load(3_000, 10, 2, pause=True)),
+    loads=(Load(3_000, 25, 12), Load(10_000, 15, 5), Load(3_000, 10, 2, pause=True)),
     peers=(),
     peers_known=0,
 )
@@ -134,6 +138,7 @@ class Bench:
             "date": datetime.now(UTC).date().isoformat(),
             "minutes": round((time.monotonic() - self._began) / 60, 1),
             "backlog_events": size.backlog,
+            "backlog_warm_up_events": size.warm_up,
             "backlog_customers": size.backlog_customers,
             "known_customers": size.known,
             "latency_campaigns": CAMPAIGNS,
@@ -163,7 +168,7 @@ class Bench:
         workload = Workload(
             7, size.backlog, size.backlog_customers, _settled_ms() - SPAN_MS, SPAN_MS
         )
-        backlog = Backlog.make(workload, control())
+        backlog = Backlog.make(workload, control(), size.warm_up)
         due = len(backlog.expected.records)
         self._say(f"backlog of {size.backlog:,} events, {due:,} decisions must come")
         contenders: list[Contender] = [
