@@ -1,0 +1,136 @@
+"""What was in force at a decision: a prefix of the control log, found by what the decision names.
+
+The stream reads the control topic, one partition, in its order, so what is in force is at any
+moment a prefix of it. When the stream read a record is not recorded, only when Kafka took it in.
+But a decision names its campaign's version, the policy's, the model, and how many rewards its arm
+had learned from; those leave few prefixes. Among them the other arms' posteriors may still differ:
+the first is taken under which the policy gives the propensity that was logged.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Iterable, Sequence
+from typing import Final, NamedTuple
+
+from schemas.control import Campaign, Model, Policy, Posterior
+from schemas.decision import Decision
+from schemas.errors import InvalidRecord
+from schemas.wire import decode_control
+from scoring.model import PRIOR_VERSION
+from scoring.policies.base import ArmPolicy
+
+SLACK_MS: Final = 5_000
+"""How long after Kafka took a record in the stream may still not have heard it."""
+
+
+class Entry(NamedTuple):
+    """A control record as it came; no value withdraws its key."""
+
+    came_ms: int
+    key: str
+    value: bytes | None
+
+
+class ControlLog:
+    """The control log, and where in it each version begins and ends to be in force.
+
+    A position p means that the first p entries are in force.
+    """
+
+    def __init__(self, entries: Iterable[Entry], policy: ArmPolicy) -> None:
+        self.entries: list[Entry] = list(entries)
+        self._policy = policy
+        self._times: list[int] = []
+        self._versions: dict[str, tuple[list[int], list[object]]] = {}
+        self._arms: dict[str, list[tuple[float, float]]] = {}
+        self._prior: tuple[list[int], list[tuple[float, float]]] = ([0], [(1.0, 19.0)])
+        newest_ms = 0
+        for place, (came_ms, key, value) in enumerate(self.entries, 1):
+            newest_ms = max(newest_ms, came_ms)
+            self._times.append(newest_ms)
+            try:
+                record = None if value is None else decode_control(value)
+            except InvalidRecord:
+                continue
+            match record:
+                case Campaign() | Policy():
+                    self._note(key, place, record.version)
+                    if isinstance(record, Policy):
+                        self._prior[0].append(place)
+                        self._prior[1].append((record.prior_alpha, record.prior_beta))
+                case Model():
+                    self._note("model", place, record.version)
+                case Posterior():
+                    self._note(key, place, record.version)
+                    self._arms.setdefault(key, []).append((record.alpha, record.beta))
+
+    def at(self, moment_ms: int) -> int:
+        """The position of what Kafka had taken in by then."""
+        return bisect_right(self._times, moment_ms)
+
+    def span(self, decision: Decision) -> tuple[int, int]:
+        """The first and the last position at which a decision can have been made."""
+        arm = f"posterior/{decision.campaign_id}/{decision.channel}"
+        low, high = 0, len(self.entries)
+        for key, version in (
+            (f"campaign/{decision.campaign_id}", decision.campaign_version),
+            ("policy/main", decision.policy_version),
+            ("model", decision.model_version),
+            (arm, decision.posterior_version),
+        ):
+            first, last = self._span(key, version)
+            low, high = max(low, first), min(high, last)
+        return low, high
+
+    def of(
+        self, decision: Decision, channels: Sequence[str], came_ms: int, least: int, most: int
+    ) -> int:
+        """The position at which a decision was made, from ``least`` to ``most``.
+
+        ``channels`` were open to the choice; unless they are known, the propensity tells nothing.
+        """
+        low, high = self.span(decision)
+        low, high = max(low, least), min(high, most)
+        floor = self.at(came_ms - SLACK_MS)
+        keys = [f"posterior/{decision.campaign_id}/{channel}" for channel in channels]
+        place = channels.index(decision.channel) if decision.channel in channels else 0
+        changes = {low}
+        for key in keys:
+            places, _ = self._versions.get(key, ([], []))
+            changes.update(each for each in places if low < each <= high)
+        begins = sorted(changes)
+        found = None
+        for begin, end in zip(begins, [*(each - 1 for each in begins[1:]), high], strict=True):
+            arms = tuple(self._arm(key, begin) for key in keys)
+            if len(arms) < 2 or self._policy.probabilities(arms)[place] == decision.propensity:
+                found = max(begin, min(end, floor))
+                if end >= floor:
+                    break
+        return max(low, min(high, floor)) if found is None else found
+
+    def _note(self, key: str, place: int, version: object) -> None:
+        places, versions = self._versions.setdefault(key, ([], []))
+        places.append(place)
+        versions.append(version)
+
+    def _span(self, key: str, version: object) -> tuple[int, int]:
+        """The first and last positions at which a version was in force; anywhere if never."""
+        places, versions = self._versions.get(key, ([], []))
+        everywhere = 0, len(self.entries)
+        if version in (0, PRIOR_VERSION):
+            return (0, places[0] - 1) if places else everywhere
+        if version not in versions:
+            return everywhere
+        first = versions.index(version)
+        last = first
+        while last + 1 < len(versions) and versions[last + 1] == version:
+            last += 1
+        return places[first], places[last + 1] - 1 if last + 1 < len(places) else everywhere[1]
+
+    def _arm(self, key: str, position: int) -> tuple[float, float]:
+        places, _ = self._versions.get(key, ([], []))
+        known = bisect_right(places, position)
+        if known:
+            return self._arms[key][known - 1]
+        return self._prior[1][bisect_right(self._prior[0], position) - 1]

@@ -1,0 +1,234 @@
+"""Decide again what was decided, and compare: the digest of a recorded span of time.
+
+Each shard's inputs go through `operators.shard.Decider` in the order of Kafka's time, one by one,
+each under the control records that were in force at the decisions it led to (`jobs.audit.pins`).
+Nothing is published, no state but this run's own is touched and nothing is sent.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Final, NamedTuple
+
+import msgspec
+from msgspec import Struct, field
+from msgspec.structs import replace
+
+from jobs.audit.pins import ControlLog
+from operators.shard import SEPARATOR, Decider, DeciderConfig, MemoryStore, shard_of
+from schemas.decision import Decision
+from schemas.topics import DECISIONS
+from schemas.wire import encode
+
+NEAR_MS: Final = 500
+"""A decision that time led to is published so soon after the input that moved the clock."""
+MOST_TOLD: Final = 20
+_read: Final = msgspec.json.Decoder(Decision).decode
+
+
+class Input(NamedTuple):
+    """An event or an outcome as Kafka has it; ``event_id`` is empty for an outcome."""
+
+    came_ms: int
+    topic: str
+    partition: int
+    offset: int
+    user_id: str
+    event_id: str
+    payload: bytes
+
+
+class Made(NamedTuple):
+    """A decision as it was published, and the channels that were open to it, where known."""
+
+    came_ms: int
+    decision: Decision
+    channels: tuple[str, ...] = ()
+
+
+class Rerun(Struct):
+    """What a rerun found of the decisions that were published in a span of time.
+
+    ``differing`` have other contents, ``missing`` were not made again, and ``added`` were made
+    though nothing was published; each the first few by id, with the fields that differ.
+    """
+
+    inputs: int = 0
+    decisions: int = 0
+    equal: int = 0
+    digest_recorded: str = ""
+    digest_rerun: str = ""
+    differing: dict[str, list[str]] = field(default_factory=dict)
+    missing: list[str] = field(default_factory=list)
+    added: list[str] = field(default_factory=list)
+
+    @property
+    def digest_equal(self) -> bool:
+        """Whether the same was decided, byte for byte."""
+        return self.digest_recorded == self.digest_rerun
+
+
+def digest(decisions: Iterable[Decision]) -> str:
+    """SHA-256 over decisions by id, without which payment of a shard paid for each."""
+    found = hashlib.sha256()
+    for each in sorted(decisions, key=lambda each: each.decision_id):
+        found.update(encode(_content(each)) + b"\n")
+    return found.hexdigest()
+
+
+def rerun(
+    inputs: Iterable[Input],
+    log: ControlLog,
+    made: Iterable[Made],
+    from_ms: int,
+    to_ms: int,
+    *,
+    shards: int = 4,
+) -> Rerun:
+    """Decide again; compare what was published from ``from_ms`` until before ``to_ms``.
+
+    ``inputs`` and ``made`` begin where the stream began, or the customers' state is not what it
+    was; they may come in any order.
+    """
+    by_shard: dict[str, list[Input]] = defaultdict(list)
+    for each in inputs:
+        if each.came_ms < to_ms:
+            by_shard[shard_of(each.user_id, shards)].append(each)
+    recorded: dict[str, Made] = {}
+    made_by: dict[str, list[Made]] = defaultdict(list)
+    for published in sorted(made, key=lambda each: each.came_ms):
+        if recorded.setdefault(published.decision.decision_id, published) is published:
+            made_by[shard_of(published.decision.user_id, shards)].append(published)
+    again: dict[str, Decision] = {}
+    span: set[str] = set()
+    result = Rerun()
+    for shard in sorted(by_shard.keys() | made_by.keys()):
+        found = _Shard(shard, log, made_by[shard]).run(by_shard[shard], to_ms)
+        result.inputs += len(by_shard[shard])
+        for moment_ms, decision in found:
+            again.setdefault(decision.decision_id, decision)
+            if moment_ms >= from_ms:
+                span.add(decision.decision_id)
+    wanted = {
+        name: each.decision for name, each in recorded.items() if from_ms <= each.came_ms < to_ms
+    }
+    return _compared(result, wanted, again, span - recorded.keys())
+
+
+def _compared(
+    result: Rerun, wanted: Mapping[str, Decision], again: Mapping[str, Decision], added: set[str]
+) -> Rerun:
+    for name, decision in sorted(wanted.items()):
+        other = again.get(name)
+        if other is None:
+            result.missing.append(name)
+        elif _content(other) == _content(decision):
+            result.equal += 1
+        else:
+            result.differing[name] = [
+                each
+                for each in Decision.__struct_fields__
+                if getattr(_content(other), each) != getattr(_content(decision), each)
+            ]
+    made_again = [again[name] for name in wanted.keys() & again.keys()]
+    result.decisions = len(wanted)
+    result.digest_recorded = digest(wanted.values())
+    result.digest_rerun = digest([*made_again, *(again[name] for name in added)])
+    result.added = sorted(added)
+    return result
+
+
+def _content(decision: Decision) -> Decision:
+    return replace(decision, paid_day="", paid_number=0)
+
+
+class _Shard:
+    """One shard's inputs again."""
+
+    def __init__(self, name: str, log: ControlLog, made: Sequence[Made]) -> None:
+        self._name = name
+        self._log = log
+        self._decider = Decider(DeciderConfig(lends=True))
+        self._store = MemoryStore()
+        self._position = 0
+        self._found: list[tuple[int, Decision]] = []
+        self._made = made
+        self._next = 0
+        self._pins = _pins(log, made)
+
+    def run(self, inputs: Sequence[Input], to_ms: int) -> list[tuple[int, Decision]]:
+        """Everything that the shard decided, and when."""
+        ordered = sorted(
+            inputs, key=lambda each: (each.came_ms, each.topic, each.partition, each.offset)
+        )
+        first: dict[tuple[str, str], tuple[int, int]] = {}
+        for rank, each in enumerate(ordered):
+            if each.event_id:
+                first.setdefault((each.user_id, each.event_id), (rank, each.came_ms))
+        for rank, each in enumerate(ordered):
+            before = self._next
+            while self._next < len(self._made):
+                made = self._made[self._next]
+                trigger = first.get((made.decision.user_id, made.decision.trigger_event_id))
+                at_once = trigger is not None and made.came_ms - trigger[1] <= NEAR_MS
+                if trigger is not None and at_once and trigger[0] <= rank:
+                    self._pin()
+                elif not at_once and made.came_ms <= each.came_ms + NEAR_MS:
+                    self._pin()
+                    if made.came_ms < each.came_ms:
+                        self._tick(made.came_ms)
+                else:
+                    break
+            if self._next == before:
+                self._advance(min(self._log.at(each.came_ms - NEAR_MS), self._pins[before]))
+            head = SEPARATOR.join(
+                (each.topic, str(each.partition), str(each.offset), str(each.came_ms))
+            )
+            record = f"{head}{SEPARATOR}{each.payload.decode('latin-1')}"
+            self._hear(each.came_ms, self._decider.on_batch(self._name, self._store, [record]))
+        for made in self._made[self._next :]:
+            if made.came_ms < to_ms:
+                self._pin()
+                self._tick(made.came_ms)
+        return self._found
+
+    def _pin(self) -> None:
+        """Put in force what was at the next decision that was published."""
+        self._advance(self._pins[self._next])
+        self._next += 1
+
+    def _advance(self, position: int) -> None:
+        for entry in self._log.entries[self._position : position]:
+            self._decider.on_control(entry.key, entry.value)
+        self._position = max(self._position, position)
+
+    def _tick(self, now_ms: int) -> None:
+        self._hear(now_ms, self._decider.on_tick(self._name, self._store, now_ms))
+
+    def _hear(self, moment_ms: int, outputs: Iterable[str]) -> None:
+        for output in outputs:
+            topic, _, value = output.split(SEPARATOR, 2)
+            if topic == DECISIONS:
+                self._found.append((moment_ms, _read(value.encode("latin-1"))))
+
+
+def _pins(log: ControlLog, made: Sequence[Made]) -> list[int]:
+    """Where in the log each decision of a shard was made, and the log's end.
+
+    What is in force only moves on: none was made later than every one that follows it allows.
+    """
+    most = [len(log.entries)]
+    for each in reversed(made):
+        most.append(min(most[-1], log.span(each.decision)[1]))
+    most.reverse()
+    pins: list[int] = []
+    position = 0
+    for each, latest in zip(made, most, strict=False):
+        latest = max(position, latest)
+        position = max(
+            position, log.of(each.decision, each.channels, each.came_ms, position, latest)
+        )
+        pins.append(position)
+    return [*pins, len(log.entries)]

@@ -1,0 +1,35 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from jobs.audit.command import audit, in_force
+from jobs.audit.pins import Entry
+from jobs.replay import replay
+from schemas.errors import UserMistake
+from schemas.topics import EVENTS
+
+
+def test_what_holds_no_inputs_cannot_be_replayed() -> None:
+    with pytest.raises(UserMistake, match=r"inputs are recorded in beckon\.events"):
+        audit(["beckon.decisions.v1"], "", "")
+
+
+def test_a_span_must_end_after_it_begins() -> None:
+    with pytest.raises(UserMistake, match="is not before"):
+        audit([EVENTS], "1h", "2h")
+
+
+def test_replay_takes_files_or_a_topic() -> None:
+    with pytest.raises(UserMistake, match="not both"):
+        replay(files=[Path("a.csv")], topic=[EVENTS])
+    with pytest.raises(UserMistake, match="give files and their --mapping"):
+        replay()
+
+
+def test_what_was_in_force_is_the_newest_of_each_key_up_to_then() -> None:
+    log = [Entry(1, "a", b"1"), Entry(2, "b", b"1"), Entry(3, "a", b"2"), Entry(4, "b", None)]
+    assert in_force(log, 2) == {"a": b"1", "b": b"1"}
+    assert in_force(log, 3) == {"b": b"1", "a": b"2"}
+    assert in_force(log, 9) == {"a": b"2"}
