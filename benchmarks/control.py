@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
+from msgspec.structs import replace
 
 from jobs.campaigns.files import read_files
 from schemas.control import (
@@ -17,6 +18,7 @@ from schemas.control import (
     control_key,
 )
 from schemas.decision import Offer
+from schemas.learning_rules import Learning
 from schemas.outcome import CHANNELS
 from schemas.wire import encode
 from scoring.features import FEATURES
@@ -30,10 +32,11 @@ MODEL_SEED: Final = 20
 def control(count: int = 0) -> list[tuple[str, bytes]]:
     """Records for the control topic: policy, ``count`` campaigns (0: the shipped ones), a model.
 
-    Posteriors are left at the prior and no outcomes flow, so nothing that a contender learns, or
-    when it learns it, can make its decisions differ.
+    The channels' mix is fixed and no outcomes flow, so nothing that a contender learns, or when it
+    learns it, can make its decisions differ.
     """
-    policy = [record for record in _shipped() if isinstance(record, Policy)]
+    even = Learning(fixed=dict.fromkeys(CHANNELS, 1.0))
+    policy = [replace(each, learning=even) for each in _shipped() if isinstance(each, Policy)]
     model = model_record(*_weights(), MODEL_VERSION)
     records: list[ControlRecord] = [*policy, *campaigns(count), model]
     return [(control_key(record), encode(record)) for record in records]

@@ -4,10 +4,10 @@
     outcomes ┴─────────── keyed by shard ──┐
     control ─────────────── broadcast ─────┤
                                            ▼
-                                        decide ─┬ rewards ─ by arm, micro-batch ──▶ learn
-                                           │    └ asks ─ by campaign, micro-batch ▶ grant
+                                        decide ─┬ exposures, rewards ─ by campaign ▶ learn
+                                           │    └ asks ─────────────── by campaign ▶ grant
                                            ▼                                        ▼
-         decisions, profiles, dead-letters, examples, audit, rewards  posteriors, leases on control
+         decisions, profiles, dead-letters, examples, audit, rewards    posteriors, mixes, leases
          └───────────────────────── sinks, routed by topic (JVM) ──────────────────────┘
 
 `operators.layout` has how batches cross into Python, `operators.shard` what happens to them.
@@ -27,10 +27,11 @@ from operators import layout, names
 from operators.decide import CONTROL_LOG, Decide, DecideConfig
 from operators.grant import Grant, GrantConfig
 from operators.learn import Learn, LearnConfig
+from operators.learning import published_in
 from operators.sealing import Sealing, leases_in
 from operators.shard import DeciderConfig
 from schemas import topics
-from schemas.control import Policy, Posterior
+from schemas.control import Policy, control_key
 from schemas.errors import InvalidRecord
 from schemas.wire import decode_control
 
@@ -85,7 +86,7 @@ def define_pipeline(
         .uid(names.DECIDE)
         .name(names.DECIDE)
     )
-    layout.read_inward(tables, decided, {names.REWARDS: topics.REWARDS, names.ASKS: names.ASKS})
+    layout.read_inward(tables, decided, names.ASKS, (topics.REWARDS, names.EXPOSED, names.RULES))
     inward = "receiver message arrival"
     learned = (
         layout.micro_batches(tables, names.REWARDS, inward, LEARN_WINDOW_MS, names.REWARDS)
@@ -157,15 +158,14 @@ def pipeline_config(
 
 
 def _arms(control: Iterable[tuple[str, bytes]]) -> LearnConfig:
+    snapshot = tuple(control)
     policy = Policy()
-    published: dict[str, Posterior] = {}
-    for _key, value in control:
-        try:
-            record = decode_control(value)
-        except InvalidRecord:
-            continue  # `decide` refuses it too, and says so
-        if isinstance(record, Policy):
-            policy = record
-        elif isinstance(record, Posterior):
-            published[f"{record.campaign_id}/{record.channel}"] = record
-    return LearnConfig((policy.prior_alpha, policy.prior_beta), published)
+    for key, value in snapshot:
+        if key == control_key(policy):
+            try:
+                record = decode_control(value)
+            except InvalidRecord:
+                continue  # `decide` refuses it too, and says so
+            if isinstance(record, Policy):
+                policy = record
+    return LearnConfig((policy.prior_alpha, policy.prior_beta), published_in(snapshot))

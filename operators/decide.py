@@ -25,7 +25,8 @@ from schemas.topics import REWARDS
 
 TICK_MS: Final = 200
 _ASK: Final = f"{names.ASKS}{SEPARATOR}"
-_INWARD: Final = (f"{REWARDS}{SEPARATOR}", _ASK)
+_ONLY_INWARD: Final = (_ASK, f"{names.EXPOSED}{SEPARATOR}", f"{names.RULES}{SEPARATOR}")
+_INWARD: Final = (f"{REWARDS}{SEPARATOR}", *_ONLY_INWARD)
 
 CONTROL_LOG: Final = MapStateDescriptor(
     names.CONTROL_LOG, Types.STRING(), Types.PICKLED_BYTE_ARRAY()
@@ -173,6 +174,6 @@ def _row(outputs: list[str]) -> tuple[Row, ...]:
     if not outputs:
         return ()
     inward = [output for output in outputs if output.startswith(_INWARD)]
-    if any(output.startswith(_ASK) for output in inward):
-        outputs = [output for output in outputs if not output.startswith(_ASK)]
+    if any(output.startswith(_ONLY_INWARD) for output in inward):
+        outputs = [output for output in outputs if not output.startswith(_ONLY_INWARD)]
     return (Row(outputs, inward),)

@@ -135,23 +135,33 @@ def micro_batches(
 
 
 def read_inward(
-    tables: StreamTableEnvironment, decided: DataStream, kinds: Mapping[str, str]
+    tables: StreamTableEnvironment, decided: DataStream, asks: str, learning: Sequence[str]
 ) -> None:
-    """Un-nest what `decide` sends inward: a view of (receiver, message, arrival) for each kind.
+    """Un-nest what `decide` sends inward: views of (receiver, message, arrival).
 
-    ``kinds`` has the name of the view, and what stands where outputs name their topic.
+    Of ``asks``, what stands where outputs name their topic, the receiver is the campaign and the
+    message the value alone. Of ``learning``, the kinds that `learn` hears, the message is the whole
+    output; the receiver is the campaign, and for what is no rule `names.CHALLENGER` once more.
     """
     tables.create_temporary_view("decided", tables.from_data_stream(decided))
     us = SEPARATOR
-    for view, kind in kinds.items():
-        tables.execute_sql(f"""
-            CREATE TEMPORARY VIEW {view} AS
-            SELECT
-                SPLIT_INDEX(o, '{us}', 1) AS receiver,
-                SPLIT_INDEX(o, '{us}', 2) AS message,
-                PROCTIME() AS arrival
-            FROM decided CROSS JOIN UNNEST(f1) AS u(o)
-            WHERE SPLIT_INDEX(o, '{us}', 0) = '{kind}'""")
+    unnested = f"""
+            (SELECT o, SPLIT_INDEX(o, '{us}', 0) AS kind, SPLIT_INDEX(o, '{us}', 1) AS name
+             FROM decided CROSS JOIN UNNEST(f1) AS u(o))"""
+    tables.execute_sql(f"""
+        CREATE TEMPORARY VIEW {names.ASKS} AS
+        SELECT name AS receiver, SPLIT_INDEX(o, '{us}', 2) AS message, PROCTIME() AS arrival
+        FROM {unnested} WHERE kind = '{asks}'""")
+    kinds = ", ".join(f"'{kind}'" for kind in learning)
+    tables.execute_sql(f"""
+        CREATE TEMPORARY VIEW {names.REWARDS} AS
+        SELECT receiver, o AS message, PROCTIME() AS arrival FROM (
+            SELECT SPLIT_INDEX(name, '/', 0) AS receiver, o FROM {unnested}
+            WHERE kind IN ({kinds})
+            UNION ALL
+            SELECT '{names.CHALLENGER}' AS receiver, o FROM {unnested}
+            WHERE kind IN ({kinds}) AND kind <> '{names.RULES}'
+        )""")
 
 
 def write_outputs(

@@ -1,4 +1,7 @@
-"""The operator that turns rewards into posteriors; Flink's side of `operators.learning`."""
+"""The operator that turns exposures and rewards into posteriors and mixes; and the challenger's.
+
+Flink's side of `operators.learning` and `operators.challenging`.
+"""
 
 from __future__ import annotations
 
@@ -7,37 +10,44 @@ from typing import Any, NamedTuple
 
 from pyflink.common import Row, Types
 from pyflink.datastream import KeyedProcessFunction, RuntimeContext
-from pyflink.datastream.state import ValueStateDescriptor
+from pyflink.datastream.state import MapStateDescriptor, ValueStateDescriptor
 
-from operators import names
-from operators.learning import Learner
+from operators import challenging, names
+from operators.learning import Learner, Published
 from operators.shipping import Shipped
-from schemas.control import Posterior
 
 
 class LearnConfig(NamedTuple):
-    """Where arms start: the prior, and the posteriors published before this submission."""
+    """Where arms start: the prior, and what was published before this submission."""
 
     prior: tuple[float, float]
-    published: dict[str, Posterior]
+    published: Published
 
 
 class Learn(Shipped, KeyedProcessFunction):
-    """(arm, rewards) in, (outputs, no rewards) out."""
+    """(campaign or `names.CHALLENGER`, messages) in, (outputs, nothing that goes inward) out."""
 
     def __init__(self, config: LearnConfig, bundle: str = "") -> None:
         self._config = config
         self.bundle = bundle
 
     def open(self, runtime_context: RuntimeContext) -> None:
-        """Take up the arm's state."""
+        """Take up what was learned."""
         self._state = runtime_context.get_state(
-            ValueStateDescriptor(names.ARM, Types.PICKLED_BYTE_ARRAY())
+            ValueStateDescriptor(names.LEARNED, Types.PICKLED_BYTE_ARRAY())
+        )
+        self._unlabelled = runtime_context.get_map_state(
+            MapStateDescriptor(names.UNLABELLED, Types.STRING(), Types.PICKLED_BYTE_ARRAY())
         )
         self._learner = Learner(*self._config)
 
     def process_element(self, value: Row, ctx: Any) -> Iterable[Row]:
-        """Learn from a batch of rewards of one arm."""
-        state, outputs = self._learner.on_rewards(value[0], self._state.value(), value[1])
-        self._state.update(state)
+        """Learn from a batch of one campaign, or of all for the challenger."""
+        key, messages, before = value[0], value[1], self._state.value()
+        if key == names.CHALLENGER:
+            state, outputs = challenging.on_messages(before, self._unlabelled, messages)
+        else:
+            state, outputs = self._learner.on_messages(key, before, messages)
+        if state is not None:
+            self._state.update(state)
         return (Row(outputs, []),) if outputs else ()

@@ -1,86 +1,157 @@
-"""The bandit's memory of one arm, without an engine: rewards in, a posterior out."""
+"""What is learned of one campaign, without an engine: messages in, posteriors and mixes out."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 import msgspec
-from msgspec import Struct
 
+from operators import names
 from operators.shard import SEPARATOR
-from schemas.control import Posterior, control_key
-from schemas.learning import LABELS, Reward
-from schemas.topics import CONTROL
-from schemas.wire import encode
+from schemas.control import ChannelMix, ControlRecord, Posterior, ShareSpan, control_key
+from schemas.errors import InvalidRecord
+from schemas.learning import Example, Reward
+from schemas.learning_rules import CampaignRules
+from schemas.topics import AUDIT, CONTROL, REWARDS
+from schemas.wire import decode_control, encode
+from scoring.learning import Lesson
+from scoring.policies.base import arm_of
+from state.learned import Learned, arm_key, mix_key, of_mix
+from state.mix import Mix, Span
 
-_decode_reward: Final = msgspec.json.Decoder(Reward).decode
-_encode_arm: Final = msgspec.msgpack.Encoder().encode
+_read_reward: Final = msgspec.json.Decoder(Reward).decode
+_read_example: Final = msgspec.json.Decoder(Example).decode
+_read_rules: Final = msgspec.json.Decoder(CampaignRules).decode
+_HEARD: Final = tuple(f"{kind}{SEPARATOR}" for kind in (REWARDS, names.EXPOSED, names.RULES))
 
-
-class Arm(Struct, array_like=True):
-    """Beta(``alpha``, ``beta``) over an arm's click-through, after ``version`` rewards."""
-
-    alpha: float
-    beta: float
-    version: int = 0
-
-
-_decode_arm: Final = msgspec.msgpack.Decoder(Arm).decode
+Published = Mapping[str, Sequence[Posterior | ChannelMix]]
+"""What was published of each campaign before this submission."""
 
 
 class Learner:
-    """Conjugate update of Beta posteriors, one arm at a time.
+    """Keeps the arms and mixes of campaigns, one campaign at a time.
 
-    An arm starts from the posterior already published for it (so that a job without its state
-    forgets nothing), else from the prior. Bernoulli rewards: a click adds 1 to alpha, a window
-    that closed without one adds 1 to beta. See Russo et al., "A Tutorial on Thompson Sampling",
-    2018, section 3.
+    A campaign starts from what was already published of it, so that a job without its state forgets
+    nothing; ``prior`` is what posteriors are stated with until the campaign's rules are heard.
     """
 
     def __init__(
-        self, prior: tuple[float, float], published: Mapping[str, Posterior] | None = None
+        self, prior: tuple[float, float] = (1.0, 19.0), published: Published | None = None
     ) -> None:
         self._prior = prior
         self._published = {} if published is None else published
 
-    def on_rewards(
-        self, arm_key: str, state: bytes | None, rewards: Sequence[str]
+    def on_messages(
+        self, campaign: str, state: bytes | None, messages: Iterable[str]
     ) -> tuple[bytes, list[str]]:
-        """Learn from a batch of rewards (JSON text) of the arm ``campaign/channel``.
+        """Learn from a batch of one campaign: exposures, rewards and rules.
 
-        Returns the arm's new state and the posterior to publish, as ``topic ␟ key ␟ value``;
-        nothing to publish when the batch taught nothing.
+        A message is ``kind ␟ key ␟ value``: of `names.EXPOSED`, `names.RULES`, or a reward as it
+        leaves for its topic. Returns the new state and what to publish, in the same form: absolute
+        posteriors of the arms that changed, mixes, what became of a plan in the last hour.
         """
-        arm = self._arm(arm_key, state)
-        before = arm.version
-        newest_ms = 0
-        for text in rewards:
-            reward = _decode_reward(text.encode("latin-1"))
-            newest_ms = max(newest_ms, reward.ts)
-            if reward.kind not in LABELS:
-                continue
-            arm.alpha += reward.reward
-            arm.beta += 1.0 - reward.reward
-            arm.version += 1
-        if arm.version == before:
-            return _encode_arm(arm), []
-        campaign, _, channel = arm_key.partition("/")
-        posterior = Posterior(
+        memory = self._start(campaign) if state is None else Learned.decode(state)
+        lesson = Lesson(memory)
+        for message in messages:
+            kind, _, text = message.split(SEPARATOR, 2)
+            raw = text.encode("latin-1")
+            if kind == names.RULES:
+                lesson.rule(_read_rules(raw))
+            elif kind == names.EXPOSED:
+                lesson.expose(_read_example(raw))
+            else:
+                lesson.reward(_read_reward(raw))
+        outputs = [_gone(campaign, key) for key in lesson.gone]
+        outputs += [_control(self._posterior(campaign, memory, key)) for key in sorted(lesson.arms)]
+        for key, mix, update in lesson.plan():
+            outputs.append(_control(_published_mix(campaign, key, mix, memory)))
+            if update is not None:
+                outputs.append(_output(AUDIT, campaign, encode(update)))
+        return memory.encode(), outputs
+
+    def _posterior(self, campaign: str, memory: Learned, key: str) -> Posterior:
+        channel, _, variant = key.partition("|")
+        arm, rules = memory.arms[key], memory.rules
+        prior = self._prior if rules is None else (rules.prior_alpha, rules.prior_beta)
+        return Posterior(
             campaign,
             channel,  # type: ignore[arg-type]
-            arm.alpha,
-            arm.beta,
-            arm.version,
-            newest_ms,
+            prior[0] + arm.rewards,
+            prior[1] + arm.exposures - arm.rewards,
+            arm.changes,
+            arm.newest_ms,
+            variant=variant,
+            newest_ms=arm.newest_ms,
+            met=tuple(arm.met),
+            won=tuple(arm.won),
         )
-        value = encode(posterior).decode("latin-1")
-        return _encode_arm(arm), [f"{CONTROL}{SEPARATOR}{control_key(posterior)}{SEPARATOR}{value}"]
 
-    def _arm(self, arm_key: str, state: bytes | None) -> Arm:
-        if state is not None:
-            return _decode_arm(state)
-        known = self._published.get(arm_key)
-        if known is not None:
-            return Arm(known.alpha, known.beta, known.version)
-        return Arm(*self._prior)
+    def _start(self, campaign: str) -> Learned:
+        memory = Learned()
+        for record in self._published.get(campaign, ()):
+            if isinstance(record, Posterior):
+                arm = arm_of(record, self._prior)
+                memory.arms[arm_key(record.channel, record.variant)] = arm
+            else:
+                past = tuple(Span(each.start_ms, each.least, each.most) for each in record.past)
+                memory.mixes[mix_key(record.variant, record.case)] = Mix(
+                    record.channels, record.shares, record.at_ms, past
+                )
+        return memory
+
+
+def heard(outputs: Iterable[str]) -> dict[str, list[str]]:
+    """What `learn` hears of a batch's outputs, by campaign."""
+    found: dict[str, list[str]] = {}
+    for output in outputs:
+        if output.startswith(_HEARD):
+            campaign = output.split(SEPARATOR, 2)[1].partition("/")[0]
+            found.setdefault(campaign, []).append(output)
+    return found
+
+
+def published_in(control: Iterable[tuple[str, bytes]]) -> dict[str, list[Posterior | ChannelMix]]:
+    """Posteriors and mixes among control records, by campaign."""
+    found: dict[str, list[Posterior | ChannelMix]] = {}
+    for key, value in control:
+        if not key.startswith(("posterior/", "mix/")):
+            continue
+        try:
+            record = decode_control(value)
+        except InvalidRecord:
+            continue  # `decide` refuses it too, and says so
+        if isinstance(record, Posterior | ChannelMix):
+            found.setdefault(record.campaign_id, []).append(record)
+    return found
+
+
+def _published_mix(campaign: str, key: str, mix: Mix, memory: Learned) -> ChannelMix:
+    variant, case = of_mix(key)
+    changes = sum(memory.arm(channel, variant).changes for channel in mix.arms)
+    past = tuple([ShareSpan(each.start_ms, each.least, each.most) for each in mix.past])
+    return ChannelMix(
+        campaign,
+        mix.arms,  # type: ignore[arg-type]
+        mix.shares,
+        changes,
+        mix.at_ms,
+        variant,
+        case,
+        past,
+    )
+
+
+def _gone(campaign: str, key: str) -> str:
+    """Withdraws the posterior of an arm that is no more."""
+    channel, _, variant = key.partition("|")
+    nothing = Posterior(campaign, channel, 1.0, 1.0, 0, variant=variant)  # type: ignore[arg-type]
+    return f"{CONTROL}{SEPARATOR}{control_key(nothing)}"
+
+
+def _control(record: ControlRecord) -> str:
+    return _output(CONTROL, control_key(record), encode(record))
+
+
+def _output(topic: str, key: str, value: bytes) -> str:
+    return f"{topic}{SEPARATOR}{key}{SEPARATOR}{value.decode('latin-1')}"

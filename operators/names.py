@@ -17,6 +17,8 @@ DECIDE: Final = "decide"
 REWARDS: Final = "rewards"
 LEARN: Final = "learn"
 ASKS: Final = "asks"
+EXPOSED: Final = "exposed"
+RULES: Final = "rules"
 GRANT: Final = "grant"
 
 # Suffixes for the steps of a stream that the planner builds and that keep state.
@@ -27,8 +29,12 @@ SINK: Final = "sink"
 # State.
 CUSTOMERS: Final = "customers-v1"
 CONTROL_LOG: Final = "control-v1"
-ARM: Final = "arm-v1"
+LEARNED: Final = "learned-v1"
+UNLABELLED: Final = "unlabelled-v1"
 LEDGER: Final = "ledger-v1"
+
+CHALLENGER: Final = "*challenger"
+"""The key of the challenger among campaigns, whose ids have no such sign."""
 
 _NOT_A_WORD: Final = re.compile(r"[^a-z0-9]+")
 

@@ -7,8 +7,9 @@ class, each with a `ShardStore` of its own.
 
 A record is ``topic ␟ partition ␟ offset ␟ Kafka time in ms ␟ payload`` and an output is
 ``topic ␟ key ␟ value`` (␟ is U+001F); what a shard asks of the keeper of a budget is an output too,
-of `names.ASKS` instead of a topic. Payloads and values are bytes carried as ISO-8859-1 text,
-which is how the JVM hands them over without touching them.
+of `names.ASKS` instead of a topic, and so is what only `learn` hears: `names.EXPOSED`, `RULES`.
+Payloads and values are bytes carried as ISO-8859-1 text, which is how the JVM hands them over
+without touching them.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from schemas.budget import Lease
 from schemas.decision import Decision
 from schemas.errors import InvalidRecord, RefusedControl
 from schemas.event import BehaviorEvent
+from schemas.learning import Example
 from schemas.outcome import Outcome
 from schemas.profile import Profile
 from schemas.wire import dead_letter, decode_event, decode_outcome, encode, unknown_fields
@@ -48,6 +50,7 @@ that one, two or four TaskManagers get equal shares. Any others would lie as cha
 UNKNOWN_FIELDS_SHARE: Final = 16
 """One record in so many, by offset, is looked through for fields that the contract lacks."""
 
+_RULING: Final = ("campaign/", "policy/", "experiment/")
 _SHARD: Final = "\x00shard"
 _INPUTS: Final = list(topics.INPUTS)
 _PLACE: Final = {topic: place for place, topic in enumerate(_INPUTS)}
@@ -180,7 +183,13 @@ class Decider:
             letter = dead_letter(invalid, value or b"", topics.CONTROL, 0, offset, 0)
             return [_output(topics.DEAD_LETTERS, f"{topics.CONTROL}/{key}", encode(letter))]
         self.counters["control_accepted"] += 1
-        return []
+        return self.rules() if key.startswith(_RULING) else []
+
+    def rules(self) -> list[str]:
+        """What `learn` must know of the campaigns in force, as outputs of `names.RULES`."""
+        world = self.world
+        found = [world.campaign_rules(spec) for spec in world.campaigns.values()]
+        return [_output(names.RULES, each.campaign_id, encode(each)) for each in found]
 
     def on_batch(self, shard: str, store: ShardStore, records: Sequence[str]) -> list[str]:
         """Take a micro-batch of a shard through the core and commit what came of it.
@@ -359,7 +368,10 @@ class _Batch:
         counters = self.decider.counters
         for topic, key, record in emits:
             counters[topic] += 1
-            self.outputs.append(_output(topic, key, encode(record)))
+            value = encode(record)
+            self.outputs.append(_output(topic, key, value))
+            if isinstance(record, Example):
+                self.outputs.append(_output(names.EXPOSED, record.campaign_id, value))
 
     def _publish_profiles(self) -> None:
         for user_id, since in self.unpublished.since.items():

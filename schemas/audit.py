@@ -81,4 +81,46 @@ class Candidate(Struct, frozen=True, tag_field="kind", tag="candidate"):
     schema_version: int = SCHEMA_VERSION
 
 
-AuditRecord = Outcomes | Candidate
+class PlanUpdate(Struct, frozen=True, tag_field="kind", tag="plan"):
+    """What became of a campaign's mix in the last hour of event time, and why.
+
+    Shares by channel: ``before`` an hour ago, ``after`` now, ``wish`` what the policy would like;
+    ``limited`` names what held it back: ``speed``, ``floor``, ``fixed`` or nothing. ``exposures``
+    and ``rewards`` are what is known of each channel, decayed. ``because`` says it in words.
+    """
+
+    campaign_id: str
+    variant: str
+    case: int
+    ts: int
+    policy: str
+    before: dict[str, float]
+    after: dict[str, float]
+    wish: dict[str, float]
+    exposures: dict[str, float]
+    rewards: dict[str, float]
+    limited: str
+    because: str
+    schema_version: int = SCHEMA_VERSION
+
+
+class Shadow(Struct, frozen=True, tag_field="kind", tag="shadow"):
+    """How the challenger that learns in the stream predicted what has just been labelled.
+
+    Rows are ``[decision_id, label, champion's score, challenger's score]``; the challenger's was
+    made before it learned from the row. ``base`` is the log loss of predicting the mean so far.
+    All losses are means over every one of the ``examples`` labelled so far. The champion is what
+    decided, whichever version of it that was. The challenger decides nothing.
+    """
+
+    rows: list[tuple[str, int, float, float]]
+    examples: int
+    positives: int
+    champion_log_loss: float
+    challenger_log_loss: float
+    base_log_loss: float
+    ts: int
+    schema_version: int = SCHEMA_VERSION
+
+
+AuditRecord = Outcomes | Candidate | PlanUpdate | Shadow

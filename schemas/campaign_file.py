@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 from msgspec import Meta, Struct, field
 
 from schemas.control import Campaign, Guardrails, Target
+from schemas.learning_rules import LearningForm
 from schemas.money_forms import BudgetForm, OfferForm, WorthForm
 from schemas.outcome import Channel
 from schemas.trigger_forms import TriggerForm
@@ -114,6 +115,9 @@ class CampaignFile(Form, frozen=True, tag="campaign"):
     min_score: Percent = "0%"
     target: TargetForm | None = None
     guardrails: GuardrailsForm | None = None
+    learning: Annotated[
+        LearningForm | None, Meta(description="left out, the policy says how channels are learned")
+    ] = None
 
     def record(self) -> Campaign:
         """The campaign as the stream reads it, of version 1 and no date.
@@ -145,6 +149,7 @@ class CampaignFile(Form, frozen=True, tag="campaign"):
             min_score=ratio(self.min_score),
             target=None if self.target is None else self.target.target(),
             guardrails=None if self.guardrails is None else self.guardrails.guardrails(),
+            learning=None if self.learning is None else self.learning.learning(),
             description=self.description,
             author=self.author,
         )

@@ -13,6 +13,8 @@ from msgspec import Meta, Struct, field
 from schemas.budget import Budget, Lease
 from schemas.decision import Offer, Ratio
 from schemas.event import SCHEMA_VERSION, Money
+from schemas.experiment import Experiment
+from schemas.learning_rules import Learning
 from schemas.outcome import Channel
 from schemas.pricing import LearnedResponse, Pricing
 from schemas.triggers import AbsenceTrigger as AbsenceTrigger
@@ -59,7 +61,8 @@ class Campaign(Struct, frozen=True, tag_field="kind", tag="campaign"):
     the campaign off; `scoring.conditions` says how they read. The campaign speaks from
     ``starts_ms`` until just before ``ends_ms``. ``message`` is what the customer gets: marketing,
     or something owed to them (`schemas.reasons` says what that changes). ``category`` is what caps
-    count together; ``quiet_hours`` is what becomes of a message at night.
+    count together; ``quiet_hours`` is what becomes of a message at night. Without
+    ``learning`` the policy's holds.
     """
 
     id: Slug
@@ -85,6 +88,7 @@ class Campaign(Struct, frozen=True, tag_field="kind", tag="campaign"):
     min_score: Ratio = 0.0
     target: Target | None = None
     guardrails: Guardrails | None = None
+    learning: Learning | None = None
     description: str = ""
     updated_ms: int = 0
     author: str = ""
@@ -167,6 +171,7 @@ class Policy(Struct, frozen=True, tag_field="kind", tag="policy"):
     prior_beta: Annotated[float, Meta(gt=0)] = 19.0
     attribution: AttributionModel = "last_touch"
     attribution_half_life_ms: Milliseconds = 7 * 86_400_000
+    learning: Learning = Learning()
     updated_ms: int = 0
     schema_version: int = SCHEMA_VERSION
 
@@ -174,7 +179,10 @@ class Policy(Struct, frozen=True, tag_field="kind", tag="policy"):
 class Posterior(Struct, frozen=True, tag_field="kind", tag="posterior"):
     """What is known of one arm: Beta(``alpha``, ``beta``) over its click-through.
 
-    Absolute values, so that reading one twice does no harm; ``version`` counts its rewards.
+    Absolute values, so that reading one twice does no harm; ``version`` counts what changed it.
+    ``variant`` is ``<experiment>/<variant>``, or empty outside of experiments. ``met`` and ``won``
+    are the arm's sums as of ``newest_ms`` (`state.arm`): all that a policy or a job that starts
+    anew needs.
     """
 
     campaign_id: Slug
@@ -183,6 +191,36 @@ class Posterior(Struct, frozen=True, tag_field="kind", tag="posterior"):
     beta: Annotated[float, Meta(gt=0)]
     version: Annotated[int, Meta(ge=0)]
     updated_ms: int = 0
+    schema_version: int = SCHEMA_VERSION
+    variant: str = ""
+    newest_ms: int = 0
+    met: tuple[float, ...] = ()
+    won: tuple[float, ...] = ()
+
+
+class ShareSpan(Struct, frozen=True):
+    """The least and the greatest share of each channel in the minutes from ``start_ms`` on."""
+
+    start_ms: int
+    least: tuple[float, ...]
+    most: tuple[float, ...]
+
+
+class ChannelMix(Struct, frozen=True, tag_field="kind", tag="mix"):
+    """How a campaign's messages are shared among its channels since ``at_ms`` of event time.
+
+    ``case`` is the context that it is for (a place in `scoring.policies.context.CONTEXTS`), -1
+    where the policy has no use for one. ``past`` is where the shares were in the hour before.
+    """
+
+    campaign_id: Slug
+    channels: tuple[Channel, ...]
+    shares: tuple[Ratio, ...]
+    version: Annotated[int, Meta(ge=0)]
+    at_ms: int
+    variant: str = ""
+    case: int = -1
+    past: tuple[ShareSpan, ...] = ()
     schema_version: int = SCHEMA_VERSION
 
 
@@ -279,6 +317,8 @@ ControlRecord = (
     | Model
     | Policy
     | Posterior
+    | ChannelMix
+    | Experiment
     | CatalogueItem
     | LearnedResponse
     | Shop
@@ -294,7 +334,12 @@ def control_key(record: ControlRecord) -> str:
     """The Kafka key of a control record."""
     match record:
         case Posterior():
-            return f"posterior/{record.campaign_id}/{record.channel}"
+            return f"posterior/{record.campaign_id}/{record.channel}{_of(record.variant)}"
+        case ChannelMix():
+            case = "" if record.case < 0 else f"#{record.case}"
+            return f"mix/{record.campaign_id}{_of(record.variant)}{case}"
+        case Experiment():
+            return f"experiment/{record.id}"
         case LearnedResponse():
             return f"response/{record.campaign_id}"
         case Campaign():
@@ -317,3 +362,7 @@ def control_key(record: ControlRecord) -> str:
             return f"segmentation/{record.id}"
         case Pacing():
             return f"pacing/{record.id}"
+
+
+def _of(variant: str) -> str:
+    return f"/{variant}" if variant else ""

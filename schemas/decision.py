@@ -47,6 +47,8 @@ class Decision(Struct, frozen=True):
     the score most, in words; ``losers`` are the other campaigns of the moment. ``deferred_ms`` is
     how long it waited for the quiet hours to end, ``paid_day`` the day of the budget that paid
     ``cost_micros`` for it, ``paid_number`` which payment from its shard's money of that day it was.
+    ``variant`` is ``<experiment>/<variant>``, or empty for who takes part in no experiment;
+    ``case`` is the context of the choice, as in `schemas.learning.Example`.
     """
 
     decision_id: str
@@ -79,4 +81,6 @@ class Decision(Struct, frozen=True):
     cost_micros: int = 0
     paid_day: str = ""
     paid_number: int = 0
+    variant: str = ""
+    case: int = -1
     schema_version: int = SCHEMA_VERSION

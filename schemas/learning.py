@@ -15,7 +15,8 @@ class Example(Struct, frozen=True):
 
     ``features`` are in the order that ``feature_hash`` names; the label comes as the `Reward` of
     the same ``decision_id``. ``channels`` were open to the choice, ``channel`` among them, which
-    was chosen with the probability ``propensity``.
+    was chosen with the probability ``propensity``. ``variant`` is ``<experiment>/<variant>``, or
+    empty; ``case`` the context that the choice was made in, -1 where the policy has no use for one.
     """
 
     decision_id: str
@@ -31,6 +32,8 @@ class Example(Struct, frozen=True):
     holdout: bool = False
     schema_version: int = SCHEMA_VERSION
     channels: tuple[Channel, ...] = ()
+    variant: str = ""
+    case: int = -1
 
 
 class Reward(Struct, frozen=True):
@@ -38,7 +41,9 @@ class Reward(Struct, frozen=True):
 
     What an outcome, or the end of the attribution window, says of a decision. One of ``clicked``
     (worth 1) and ``expired`` (0: the window closed without a click) is the label of its example.
-    ``unsubscribed`` and ``complained`` are told once each.
+    ``unsubscribed`` and ``complained`` are told once each. ``bounced`` takes the example back, and
+    what it was worth with it (``reward``): the message was never seen. Of these, ``exposed_ms`` is
+    when the decision was made, ``variant`` and ``case`` are those of its example.
 
     ``converted`` and ``reversed`` are entries of an account, to be added up: ``share`` of an order
     and ``value`` are credited to this decision (`scoring.attribution`), ``orders`` and
@@ -54,7 +59,9 @@ class Reward(Struct, frozen=True):
     user_id: str
     campaign_id: str
     channel: Channel | None
-    kind: Literal["clicked", "expired", "unsubscribed", "complained", "converted", "reversed"]
+    kind: Literal[
+        "clicked", "expired", "bounced", "unsubscribed", "complained", "converted", "reversed"
+    ]
     reward: float
     ts: int
     value: float = 0.0
@@ -65,6 +72,9 @@ class Reward(Struct, frozen=True):
     orders: int = 0
     order_value: float = 0.0
     holdout: bool = False
+    exposed_ms: int = 0
+    variant: str = ""
+    case: int = -1
 
 
 LABELS: Final = frozenset({"clicked", "expired"})

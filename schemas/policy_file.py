@@ -8,6 +8,7 @@ from msgspec import Meta, Struct, field
 
 from schemas.control import AttributionModel, Cap, Policy, QuietHours, TimeOfDay
 from schemas.event import Money
+from schemas.learning_rules import LearningForm
 from schemas.outcome import Channel
 from schemas.triggers import Slug
 from schemas.units import Duration, DurationOrNone, Form, Percent, Zone, duration_ms, ratio
@@ -60,6 +61,7 @@ class PolicyFile(Form, frozen=True, tag="policy"):
     prior_beta: Annotated[float, Meta(gt=0)] = 19.0
     attribution: AttributionModel = "last_touch"
     attribution_half_life: Duration = "7d"
+    learning: LearningForm = LearningForm()
 
     def record(self) -> Policy:
         """The policy as the stream reads it, of version 1 and no date."""
@@ -77,4 +79,5 @@ class PolicyFile(Form, frozen=True, tag="policy"):
             prior_beta=self.prior_beta,
             attribution=self.attribution,
             attribution_half_life_ms=duration_ms(self.attribution_half_life),
+            learning=self.learning.learning(),
         )

@@ -121,6 +121,9 @@ REASONS: Final[dict[str, Reason]] = {
     "awaiting_budget": Reason(
         "budget", "suppressed", "money was asked of the budget's keeper and has not come yet"
     ),
+    "switched_off": Reason(
+        "arbitration", "suppressed", "the channels that are left are switched off"
+    ),
     "no_offer": Reason(
         "arbitration", "suppressed", "no offer within the limits leaves the least margin"
     ),

@@ -21,10 +21,11 @@ from scoring.campaigns.base import Trigger
 from scoring.emit import Emit, Step
 from scoring.features import FEATURE_HASH, customer_features
 from scoring.gates import Candidate, first_refusal, in_order
-from scoring.gates.arbitration import LOST, appraise, rank
+from scoring.gates.arbitration import LOST, appraise, features_of, rank
 from scoring.gates.base import is_transactional
 from scoring.gates.channel import Choice, choose
 from scoring.model import PRIOR_VERSION
+from scoring.rewards import expiry
 from scoring.words import because
 from scoring.world import World, is_audited
 from state.book import EXPOSURES_LIMIT, Armed, Exposure, Send
@@ -119,6 +120,9 @@ class _Moment:
     def admit(self, spec: Campaign, trigger: Trigger, since_ms: int) -> None:
         """Take a wish as far as it comes by itself."""
         world = self.world
+        variant = ""
+        if world.experiments:
+            spec, variant = world.treatment(spec, self.user_id)
         name = decision_id(self.user_id, spec.id, trigger.event_id)
         candidate = Candidate(
             self.user_id,
@@ -132,6 +136,7 @@ class _Moment:
             world.catalogue,
             self.purse,
             segmentation=world.segmentation,
+            variant=variant,
         )
         sealed = world.sealed.get(name) if world.sealed else None
         if sealed is not None:
@@ -170,9 +175,12 @@ class _Moment:
         return Step("deferred" if waits else "suppressed", reasons, emits)
 
     def _appraise(self, candidate: Candidate) -> str | None:
+        return appraise(candidate, self._head(candidate), self.world)
+
+    def _head(self, candidate: Candidate) -> list[float]:
         if self.head is None:
             self.head = customer_features(self.profile, candidate.at_ms)
-        return appraise(candidate, self.head, self.world)
+        return self.head
 
     def _speak(self, candidate: Candidate) -> None:
         """Publish a decision, if it can be paid for."""
@@ -204,10 +212,12 @@ class _Moment:
                 paid_day=decision.paid_day,
                 cost_micros=decision.cost_micros,
                 holdout=not sends,
+                variant=decision.variant,
+                case=decision.case,
             )
         )
         if len(book.exposures) > EXPOSURES_LIMIT:
-            del book.exposures[0]
+            self.emits += expiry(self.user_id, book.exposures.pop(0), at_ms)
         self.spoke = True
         self.emits.append(Emit(DECISIONS, decision.user_id, decision))
 
@@ -218,7 +228,12 @@ class _Moment:
             self.refused.append((candidate, "deferred"))
             self._defer(candidate)
             return
+        # The gates again, for the channels that were open; what they say now does not matter.
+        first_refusal(self.world.chain(candidate.spec).gates, candidate)
+        candidate.due_ms = 0
+        candidate.features = features_of(candidate, self._head(candidate), sealed.offer, self.world)
         self._publish(candidate, sealed)  # the purse has paid for it since it was opened
+        self.emits.append(Emit(EXAMPLES, sealed.decision_id, _example(sealed, candidate)))
 
     def _defer(self, candidate: Candidate) -> None:
         """Let it wait for the morning, in the place of what the campaign has waiting already."""
@@ -323,7 +338,7 @@ def _decision(
         model_version=model.version,
         feature_hash=FEATURE_HASH,
         policy_version=policy.version,
-        posterior_version=world.posterior_version(spec.id, choice.channel),
+        posterior_version=world.posterior_version(spec, choice.channel, candidate.variant),
         offer=candidate.offer,
         reason="held_out" if candidate.held_out else "sent",
         item_id=trigger.item,
@@ -337,6 +352,8 @@ def _decision(
         cost_micros=choice.cost_micros,
         paid_day=choice.paid.day,
         paid_number=choice.paid.number,
+        variant=candidate.variant,
+        case=candidate.case,
     )
 
 
@@ -354,4 +371,6 @@ def _example(decision: Decision, candidate: Candidate) -> Example:
         decided_at_ms=decision.decided_at_ms,
         holdout=decision.status == "holdout",
         channels=tuple(candidate.channels),
+        variant=decision.variant,
+        case=decision.case,
     )

@@ -13,17 +13,16 @@ from msgspec.structs import replace
 from schemas.audit import UNANSWERED
 from schemas.errors import InvalidRecord
 from schemas.event import BehaviorEvent, Consent
-from schemas.learning import Reward
 from schemas.outcome import CHANNELS, ORDER_KINDS, Outcome
-from schemas.topics import REWARDS
 from schemas.wire import instant_ms
 from scoring.attribution import drop_touch, give_back, is_organic, take_order
 from scoring.campaigns.base import Seen, Watch, trigger_of
 from scoring.campaigns.index import Index
 from scoring.decide import Wish, cancelled, decide
 from scoring.emit import Emit, Step
+from scoring.rewards import expiry, reward
 from scoring.world import World
-from state.book import ARRIVED, Book, Exposure, Order
+from state.book import ARRIVED, Book, Order
 from state.customer import Customer
 from state.fact import Fact, fact_of_event, fact_of_outcome, id64
 
@@ -145,13 +144,13 @@ def on_outcome(
                 exposure.paid_day,
                 exposure.cost_micros,
             )
-        return Step("updated", "", drop_touch(book, outcome, ts, policy))
+        worth = float("clicked" in exposure.answered)
+        bounced = reward(outcome.user_id, exposure, "bounced", worth, ts, outcome)
+        return Step("updated", "", [*drop_touch(book, outcome, ts, policy), bounced])
     kind, answered = outcome.kind, exposure.answered
     if kind in _REWARDED and kind not in answered:
         answered = (*answered, kind)
-        emits.append(
-            _reward(outcome.user_id, exposure, kind, float(kind == "clicked"), ts, outcome)
-        )
+        emits.append(reward(outcome.user_id, exposure, kind, float(kind == "clicked"), ts, outcome))
     paid_day = "" if kind in ARRIVED else exposure.paid_day
     if answered != exposure.answered or paid_day != exposure.paid_day:
         book.exposures[place] = replace(exposure, answered=answered, paid_day=paid_day)
@@ -166,8 +165,7 @@ def on_due(
     emits: list[Emit] = []
     for exposure in [e for e in book.exposures if e.closes_ms <= now_ms]:
         book.exposures.remove(exposure)
-        if not exposure.holdout and "clicked" not in exposure.answered:
-            emits.append(_reward(user_id, exposure, "expired", 0.0, exposure.closes_ms))
+        emits += expiry(user_id, exposure, exposure.closes_ms)
     while (moment_ms := book.next_moment_ms()) is not None and moment_ms <= now_ms:
         wishes, over = _waits_over(customer, moment_ms, world)
         if over and book.deferred:
@@ -306,24 +304,3 @@ def _open_exposure(
     digest = id64(name)
     known = any(send.digest == digest for send in book.sends)
     return None, "after_window" if known else "unknown_decision"
-
-
-def _reward(
-    user_id: str,
-    exposure: Exposure,
-    kind: str,
-    reward: float,
-    ts: int,
-    outcome: Outcome | None = None,
-) -> Emit:
-    record = Reward(
-        decision_id=exposure.decision_id,
-        user_id=user_id,
-        campaign_id=exposure.campaign,
-        channel=exposure.channel,  # type: ignore[arg-type]
-        kind=kind,  # type: ignore[arg-type]
-        reward=reward,
-        ts=ts,
-        outcome_id="" if outcome is None else outcome.outcome_id,
-    )
-    return Emit(REWARDS, f"{exposure.campaign}/{exposure.channel}", record)

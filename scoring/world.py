@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC
 from typing import Final
 
 from xxhash import xxh3_64_intdigest
@@ -10,6 +11,7 @@ from schemas.budget import Lease
 from schemas.control import (
     Campaign,
     CatalogueItem,
+    ChannelMix,
     ControlRecord,
     Forecast,
     ItemList,
@@ -23,19 +25,29 @@ from schemas.control import (
 )
 from schemas.decision import Decision
 from schemas.errors import InvalidRecord, RefusedControl
+from schemas.experiment import Experiment
+from schemas.learning_rules import CampaignRules, Learning, learning_faults
 from schemas.pricing import LearnedResponse
 from schemas.triggers import fault
 from schemas.wire import decode_control
 from scoring.campaigns import index
 from scoring.campaigns.grid import PlaceGrid
 from scoring.campaigns.index import Index
+from scoring.experiments.assignment import faults, overlaps, treated, variant_of
 from scoring.gates import Chain, chain, check
+from scoring.learning import NO_CASE, limits_of, policy_of, switched_off, wish_of
 from scoring.model import LogisticModel, prior_model, verify
 from scoring.offers import PriceList
-from scoring.policies import POLICIES
+from scoring.policies.base import arm_of
+from scoring.policies.context import CONTEXTS, context_of
+from scoring.policies.steer import steered
 from scoring.segments import check_segmentation
-from scoring.zones import zone
+from scoring.zones import offset_ms, zone, zone_of
 from state.loans import Leases
+from state.mix import HOUR_MS
+from state.profile import Profile
+
+_CASES: Final = {context: place for place, context in enumerate(CONTEXTS)}
 
 AUDITED_SHARE: Final = 16
 """Refused candidates are audited in full for one customer in so many, by hash; the ends of all
@@ -63,8 +75,9 @@ class World:
         self.policy = Policy()
         self.campaigns: dict[str, Campaign] = {}
         self.model: LogisticModel = self._prior()
-        self.channel_policy = POLICIES["beta-thompson"]()
-        self.posteriors: dict[tuple[str, str], Posterior] = {}
+        self.posteriors: dict[tuple[str, str, str], Posterior] = {}
+        self.mixes: dict[tuple[str, str, int], ChannelMix] = {}
+        self.experiments: dict[str, Experiment] = {}
         self.catalogue: dict[str, CatalogueItem] = {}
         self.shops: dict[str, PlaceGrid] = {}
         self.every_shop = PlaceGrid()
@@ -80,7 +93,10 @@ class World:
         self._updated: dict[str, int] = {}
         self._index: Index | None = None
         self._chain_of: dict[str, str] = {}
-        self._price_lists: dict[str, PriceList] = {}
+        self._price_lists: dict[tuple[str, str], PriceList] = {}
+        self._plans: dict[tuple[str, str, int], dict[str, float]] = {}
+        self._trials: dict[str, Experiment] = {}
+        self._treated: dict[tuple[str, str], Campaign] = {}
         self._chains: dict[str, Chain] = {}
 
     @property
@@ -91,15 +107,67 @@ class World:
             found = self._index = index(self.campaigns.values())
         return found
 
-    def arms(self, spec: Campaign, channels: tuple[str, ...]) -> tuple[tuple[float, float], ...]:
-        """Beta parameters of a campaign's channels; the policy's prior where nothing is known."""
-        known, policy = self.posteriors, self.policy
-        return tuple(
-            (posterior.alpha, posterior.beta)
-            if (posterior := known.get((spec.id, channel))) is not None
-            else (policy.prior_alpha, policy.prior_beta)
-            for channel in channels
-        )
+    def rules(self, spec: Campaign) -> Learning:
+        """How a campaign's channels are chosen: as it says itself, else as the policy does."""
+        return spec.learning or self.policy.learning
+
+    def case(self, spec: Campaign, profile: Profile, at_ms: int) -> int:
+        """The context to choose a channel in, `NO_CASE` where the policy has no use for one."""
+        if not policy_of(self.rules(spec).policy).contextual:
+            return NO_CASE
+        where = zone_of(profile, zone(self.policy.default_zone) or UTC)
+        hour = (at_ms + offset_ms(at_ms, where)) // HOUR_MS % 24
+        return _CASES[context_of(profile, hour)]
+
+    def shares(
+        self, spec: Campaign, variant: str, case: int, channels: tuple[str, ...]
+    ) -> tuple[float, ...]:
+        """The shares of these channels: of the mix that `learn` has put in force.
+
+        Where there is none yet, of what the policy makes of what is known. 0 is switched off.
+        """
+        plan = self._plans.get((spec.id, variant, case))
+        if plan is None:
+            plan = self._plans[spec.id, variant, case] = self._plan(spec, variant, case)
+        return tuple([plan[channel] for channel in channels])
+
+    def _plan(self, spec: Campaign, variant: str, case: int) -> dict[str, float]:
+        rules, channels = self.rules(spec), spec.channels
+        if switched_off(rules, channels):
+            return dict.fromkeys(channels, 0.0)
+        mix = self.mixes.get((spec.id, variant, case))
+        if rules.fixed is not None or mix is None or mix.channels != channels:
+            prior = self.policy.prior_alpha, self.policy.prior_beta
+            known = [self.posteriors.get((spec.id, each, variant)) for each in channels]
+            arms = [arm_of(posterior, prior) for posterior in known]
+            wish = wish_of(rules, channels, arms, prior, case)
+            shares = steered(None, wish, 0, limits_of(rules, channels))
+            found: dict[str, float] = dict(zip(channels, shares.shares, strict=True))
+        else:
+            found = dict(zip(channels, mix.shares, strict=True))
+        return found | dict.fromkeys(rules.off, 0.0)
+
+    def treatment(self, spec: Campaign, user_id: str) -> tuple[Campaign, str]:
+        """A campaign as an experiment has it for a customer, and the variant's name, if any."""
+        trial = self._trials.get(spec.id)
+        name = None if trial is None else variant_of(trial, user_id)
+        if trial is None or name is None:
+            return spec, ""
+        full = f"{trial.id}/{name}"
+        found = self._treated.get((spec.id, full))
+        if found is None:
+            variant = next(each for each in trial.variants if each.name == name)
+            found = self._treated[spec.id, full] = treated(spec, variant)
+        return found, full
+
+    def campaign_rules(self, spec: Campaign) -> CampaignRules:
+        """What `learn` must know of a campaign in force."""
+        rules = {"": self.rules(spec)}
+        if (trial := self._trials.get(spec.id)) is not None:
+            for variant in trial.variants:
+                rules[f"{trial.id}/{variant.name}"] = variant.learning or rules[""]
+        policy = self.policy
+        return CampaignRules(spec.id, spec.channels, policy.prior_alpha, policy.prior_beta, rules)
 
     def chain(self, spec: Campaign) -> Chain:
         """The gates of a campaign in force, made ready for it under the policy in force."""
@@ -108,18 +176,20 @@ class World:
             found = self._chains[spec.id] = chain(spec, self.policy)
         return found
 
-    def price_list(self, spec: Campaign) -> PriceList:
+    def price_list(self, spec: Campaign, variant: str = "") -> PriceList:
         """The offers of a campaign in force, by the response that was learned of it if any was."""
-        found = self._price_lists.get(spec.id)
+        found = self._price_lists.get((spec.id, variant))
         if found is None:
             learned = self.responses.get(spec.id)
             found = PriceList(spec, None if learned is None else learned.response)
-            self._price_lists[spec.id] = found
+            self._price_lists[spec.id, variant] = found
         return found
 
-    def posterior_version(self, campaign: str, channel: str) -> int:
-        """How many rewards the arm has learned from."""
-        posterior = self.posteriors.get((campaign, channel))
+    def posterior_version(self, spec: Campaign, channel: str, variant: str = "") -> int:
+        """How often the arm had changed; 0 where a fixed mix asks nobody."""
+        if self.rules(spec).fixed is not None:
+            return 0
+        posterior = self.posteriors.get((spec.id, channel, variant))
         return 0 if posterior is None else posterior.version
 
     def accept(self, key: str, value: bytes | None) -> None:
@@ -147,7 +217,7 @@ class World:
         if isinstance(record, Lease):
             self.leases.accept(record)  # which merges: each record has only grown
             return
-        age = record.version if isinstance(record, Posterior) else record.updated_ms
+        age = _age(record)
         if age < self._updated.get(key, -1):
             return
         self._put_in_force(record)
@@ -171,13 +241,30 @@ class World:
                     raise RefusedControl("refused_control", f"policy: {error}") from None
                 self.policy = record
                 self._chains.clear()
+                self._plans.clear()
             case Posterior():
-                self.posteriors[record.campaign_id, record.channel] = record
+                size = len(record.won)
+                if len(record.met) != size * (size + 1) // 2:
+                    raise RefusedControl(
+                        "refused_control",
+                        f"{control_key(record)}: {len(record.met)} and {size} sums",
+                    )
+                self.posteriors[record.campaign_id, record.channel, record.variant] = record
+                self._replan(record.campaign_id, record.variant)
+            case ChannelMix():
+                self._check_mix(record)
+                place = record.campaign_id, record.variant, record.case
+                self.mixes[place] = record
+                self._plans.pop(place, None)
+            case Experiment():
+                self._check_experiment(record)
+                self.experiments[record.id] = record
+                self._try_out()
             case CatalogueItem():
                 self.catalogue[record.id] = record
             case LearnedResponse():
                 self.responses[record.campaign_id] = record
-                self._price_lists.pop(record.campaign_id, None)
+                self._forget_prices(record.campaign_id)
             case Shop():
                 self._close_shop(record.id)
                 self.shops.setdefault(record.chain, PlaceGrid()).put(
@@ -205,6 +292,8 @@ class World:
         if wrong is not None:
             raise RefusedControl("refused_campaign", f"trigger.{wrong[0]}: {wrong[1]}")
         PriceList(spec)
+        for field, what in learning_faults(spec.learning, spec.channels):
+            raise RefusedControl("refused_campaign", f"learning.{field}: {what}")
         chain(spec, self.policy)
         try:
             index((spec,))
@@ -215,8 +304,9 @@ class World:
         before = self.campaigns.pop(campaign, None)
         if before is not None and before.budget is not None:
             self.metered = tuple(spec for spec in self.metered if spec.id != campaign)
-        self._price_lists.pop(campaign, None)
+        self._forget_prices(campaign)
         self._chains.pop(campaign, None)
+        self._try_out()
         self._index = None
 
     def _close_shop(self, shop: str) -> None:
@@ -239,14 +329,24 @@ class World:
             case "policy":
                 self.policy = Policy()
                 self._chains.clear()
+                self._plans.clear()
             case "posterior":
-                campaign, _, channel = name.partition("/")
-                self.posteriors.pop((campaign, channel), None)
+                campaign, channel, variant = _arm(name)
+                self.posteriors.pop((campaign, channel, variant), None)
+                self._replan(campaign, variant)
+            case "mix":
+                place, _, case = name.partition("#")
+                campaign, _, variant = place.partition("/")
+                self.mixes.pop((campaign, variant, int(case or NO_CASE)), None)
+                self._plans.pop((campaign, variant, int(case or NO_CASE)), None)
+            case "experiment":
+                self.experiments.pop(name, None)
+                self._try_out()
             case "item":
                 self.catalogue.pop(name, None)
             case "response":
                 self.responses.pop(name, None)
-                self._price_lists.pop(name, None)
+                self._forget_prices(name)
             case "shop":
                 self._close_shop(name)
             case "list":
@@ -260,6 +360,53 @@ class World:
                 self.pacing = None
         self._updated.pop(key, None)
 
+    def _replan(self, campaign: str, variant: str) -> None:
+        """Plans that were made without a mix follow the posteriors."""
+        for place in [each for each in self._plans if each[:2] == (campaign, variant)]:
+            if place not in self.mixes:
+                del self._plans[place]
+
+    def _try_out(self) -> None:
+        """Experiments, or the campaigns that they are about, have changed."""
+        self._treated.clear()
+        self._plans.clear()
+        self._price_lists.clear()
+        self._trials = {
+            campaign: trial for trial in self.experiments.values() for campaign in trial.campaigns
+        }
+
+    def _forget_prices(self, campaign: str) -> None:
+        for place in [each for each in self._price_lists if each[0] == campaign]:
+            del self._price_lists[place]
+
+    def _check_mix(self, mix: ChannelMix) -> None:
+        if len(mix.shares) != len(mix.channels) or not 0.999 < sum(mix.shares) < 1.001:
+            raise RefusedControl(
+                "refused_control",
+                f"mix of {mix.campaign_id}: shares {mix.shares} for {mix.channels}",
+            )
+
+    def _check_experiment(self, trial: Experiment) -> None:
+        others = [each for each in self.experiments.values() if each.id != trial.id]
+        for wrong in (*faults(trial), *overlaps(trial, others)):
+            raise RefusedControl("refused_control", f"experiment {trial.id}: {wrong}")
+
     def _prior(self) -> LogisticModel:
         policy = self.policy
         return prior_model(policy.prior_alpha / (policy.prior_alpha + policy.prior_beta))
+
+
+def _age(record: ControlRecord) -> int:
+    match record:
+        case Posterior():
+            return record.version
+        case ChannelMix():
+            return record.at_ms
+        case _:
+            return record.updated_ms
+
+
+def _arm(name: str) -> tuple[str, str, str]:
+    """Campaign, channel and variant of a posterior's key."""
+    campaign, channel, *variant = name.split("/", 2)
+    return campaign, channel, "".join(variant)

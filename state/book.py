@@ -68,7 +68,8 @@ class Exposure(Struct, array_like=True, frozen=True, gc=False):
 
     ``answered`` are the kinds of outcome that were rewarded. ``paid_day`` names the day whose
     budget it was paid from while that may still be given back. Of a ``holdout`` nothing was sent;
-    it is kept for the orders in its window, to compare with.
+    it is kept for the orders in its window, to compare with. ``variant`` and ``case`` are those of
+    the decision's `schemas.learning.Example`.
     """
 
     decision_id: str
@@ -80,6 +81,8 @@ class Exposure(Struct, array_like=True, frozen=True, gc=False):
     paid_day: str = ""
     cost_micros: int = 0
     holdout: bool = False
+    variant: str = ""
+    case: int = -1
 
 
 class Touch(Struct, array_like=True, frozen=True, gc=False):

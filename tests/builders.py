@@ -5,10 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from schemas.control import AbsenceTrigger, Campaign, Cap, EventTrigger, Policy
+from schemas.learning_rules import Learning
 
 MINUTE = 60_000
 HOUR = 60 * MINUTE
 DAY = 24 * HOUR
+EVEN = Learning(fixed={"sms": 1.0, "push": 1.0, "email": 1.0})
+"""Channels alike whatever is learned: decisions do not hang on when anything is heard."""
 
 
 def policy(cap_sends: int = 3, cap_window_ms: int = DAY, **fields: Any) -> Policy:

@@ -10,8 +10,9 @@ import msgspec
 from msgspec import convert
 
 from operators import names
+from operators.challenging import on_messages
 from operators.granting import Granter
-from operators.learning import Learner
+from operators.learning import Learner, heard
 from operators.sealing import leases_in
 from operators.shard import SEPARATOR, Decider, DeciderConfig, MemoryStore, shard_of
 from schemas import topics
@@ -29,6 +30,18 @@ NOON_MS = 1_700_000_000_000
 def control(*records: ControlRecord) -> list[tuple[str, bytes]]:
     """Control records as the topic holds them."""
     return [(control_key(record), encode(record)) for record in records]
+
+
+class Unlabelled(dict[str, bytes]):
+    """Examples without a label, in a dictionary."""
+
+    def put(self, key: str, value: bytes) -> None:
+        """Keep an example."""
+        self[key] = value
+
+    def remove(self, key: str) -> None:
+        """Forget an example."""
+        del self[key]
 
 
 class Checkpoint(NamedTuple):
@@ -61,10 +74,14 @@ class Harness:
         self.decider = Decider(self.config, self._control.items(), lambda _saved_ms: sealed)
         self.learner = Learner((1.0, 19.0))
         self.arms: dict[str, bytes] = {}
+        """What `learn` keeps, by campaign."""
+        self.challenger: bytes | None = None
+        self.unlabelled = Unlabelled()
         self.granter = Granter()
         self.ledgers: dict[str, bytes] = {}
         self.outputs: dict[str, list[dict[str, Any]]] = defaultdict(list)
         self._offsets: dict[tuple[str, int], int] = defaultdict(int)
+        self._collect(self.decider.rules())
 
     def send(
         self,
@@ -114,7 +131,7 @@ class Harness:
         """Publish a control record."""
         [(key, value)] = control(record)
         self._control[key] = value
-        self.decider.on_control(key, value)
+        self._collect(self.decider.on_control(key, value))
 
     def checkpoint(self) -> Checkpoint:
         """What a crash goes back to."""
@@ -169,18 +186,20 @@ class Harness:
         ]
 
     def _collect(self, outputs: list[str]) -> None:
-        rewards: dict[str, list[str]] = defaultdict(list)
         asks: dict[str, list[str]] = defaultdict(list)
         for output in outputs:
             topic, key, value = output.split(SEPARATOR, 2)
             self.outputs[topic].append(msgspec.json.decode(value.encode("latin-1")))
-            if topic == topics.REWARDS:
-                rewards[key].append(value)
-            elif topic == names.ASKS:
+            if topic == names.ASKS:
                 asks[key].append(value)
-        for arm, batch in rewards.items():
-            self.arms[arm], published = self.learner.on_rewards(arm, self.arms.get(arm), batch)
+        lessons = heard(outputs)
+        for campaign, batch in lessons.items():
+            known = self.arms.get(campaign)
+            self.arms[campaign], published = self.learner.on_messages(campaign, known, batch)
             self._hear(published)
+        told = [each for batch in lessons.values() for each in batch if each[:5] != names.RULES]
+        self.challenger, published = on_messages(self.challenger, self.unlabelled, told)
+        self._hear(published)
         for campaign, batch in asks.items():
             ledger = self.ledgers.get(campaign)
             self.ledgers[campaign], published = self.granter.on_asks(campaign, ledger, batch)
@@ -189,9 +208,12 @@ class Harness:
     def _hear(self, published: list[str]) -> None:
         """Put what the other operators publish on the control topic in force."""
         for output in published:
-            topic, key, value = output.split(SEPARATOR, 2)
-            self.outputs[topic].append(msgspec.json.decode(value.encode("latin-1")))
-            self.decider.on_control(key, value.encode("latin-1"))
+            topic, key, *value = output.split(SEPARATOR, 2)
+            raw = value[0].encode("latin-1") if value else None
+            if raw is not None:
+                self.outputs[topic].append(msgspec.json.decode(raw))
+            if topic == topics.CONTROL:
+                self.decider.on_control(key, raw)
 
 
 def _user_and_time(raw: bytes) -> tuple[str | None, int]:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from confluent_kafka import TopicPartition
+from msgspec.structs import replace
 from rich.console import Console
 
 from jobs import kafka
@@ -28,8 +29,9 @@ from jobs.stack.local import LocalStack
 from operators import names
 from operators.shard import shard_of
 from schemas import topics
-from schemas.control import ControlRecord
+from schemas.control import ControlRecord, Policy
 from schemas.wire import encode
+from tests.builders import EVEN
 from tests.servers import kill
 
 PATIENCE_S = 240
@@ -149,8 +151,12 @@ def live(settings: Settings, control: Iterable[ControlRecord]) -> Iterator[Live]
 
 
 def shipped(settings: Settings) -> list[ControlRecord]:
-    """The campaigns and the policy that come with the product."""
-    return [file.record for file in read_files([settings.infra / "campaigns"])]
+    """The campaigns and the policy that come with the product, their mixes fixed.
+
+    What is learned, and when, would otherwise be seen in the decisions.
+    """
+    records = [file.record for file in read_files([settings.infra / "campaigns"])]
+    return [replace(each, learning=EVEN) if isinstance(each, Policy) else each for each in records]
 
 
 def shop_events(settings: Settings, path: Path, limit: int | None = None) -> list[dict[str, Any]]:

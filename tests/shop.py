@@ -7,6 +7,7 @@ from typing import Any
 
 from operators.shard import shard_of
 from schemas.control import Campaign, EventTrigger
+from schemas.learning_rules import Learning
 from tests.builders import HOUR, on_cart
 from tests.live import Live, Place
 
@@ -50,5 +51,6 @@ def visit(stream: Live, events: list[Event]) -> Shop:
 
 
 def on_share() -> Campaign:
-    """Speaks whenever something is shared, which nobody does in the shop."""
-    return on_cart(id="on-share", name="On share", trigger=EventTrigger(("share",)))
+    """Speaks whenever something is shared, which nobody does in the shop; and learns."""
+    share = EventTrigger(("share",))
+    return on_cart(id="on-share", name="On share", trigger=share, learning=Learning())

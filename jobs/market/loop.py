@@ -7,7 +7,7 @@ For the learning tests, and to make the history that the first model is trained 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from operator import attrgetter
 from typing import Final, NamedTuple
 
@@ -16,7 +16,7 @@ import msgspec
 from jobs.market.market import Emission, Market
 from jobs.market.sender import Sender
 from jobs.market.tally import Tally
-from operators.learning import Learner
+from operators.learning import Learner, heard
 from operators.shard import SEPARATOR, Decider, DeciderConfig, MemoryStore
 from schemas.control import ControlRecord, control_key
 from schemas.decision import Decision
@@ -89,10 +89,11 @@ class Engine:
         policy = self.decider.world.policy
         self.learner = Learner((policy.prior_alpha, policy.prior_beta))
         self._store = MemoryStore()
-        self._arms: dict[str, bytes] = {}
+        self._learned: dict[str, bytes] = {}
         self._offset = 0
         self._keep = keep_examples
         self.kept: list[Example | Reward] = []
+        self._learn(self.decider.rules())
 
     def __call__(self, inputs: Sequence[Input]) -> list[Decision]:
         """Decide, and learn from the rewards that came of it before the next slice."""
@@ -102,24 +103,24 @@ class Engine:
             records.append(SEPARATOR.join((topic, "0", str(self._offset), str(due_ms), text)))
             self._offset += 1
         decisions: list[Decision] = []
-        rewards: dict[str, list[str]] = {}
-        for output in self.decider.on_batch("0", self._store, records):
-            topic, key, value = output.split(SEPARATOR, 2)
+        outputs = self.decider.on_batch("0", self._store, records)
+        for output in outputs:
+            topic, _, value = output.split(SEPARATOR, 2)
             if topic == DECISIONS:
                 decisions.append(_read_decision(value.encode("latin-1")))
-            elif topic == REWARDS:
-                rewards.setdefault(key, []).append(value)
+            elif topic == REWARDS and self._keep:
+                self.kept.append(_read_reward(value.encode("latin-1")))
             elif topic == EXAMPLES and self._keep:
                 self.kept.append(_read_example(value.encode("latin-1")))
-        self._learn(rewards)
+        self._learn(outputs)
         return decisions
 
-    def _learn(self, rewards: Mapping[str, list[str]]) -> None:
-        for arm, texts in rewards.items():
-            self._arms[arm], published = self.learner.on_rewards(arm, self._arms.get(arm), texts)
+    def _learn(self, outputs: Iterable[str]) -> None:
+        for campaign, messages in heard(outputs).items():
+            before = self._learned.get(campaign)
+            state, published = self.learner.on_messages(campaign, before, messages)
+            self._learned[campaign] = state
             for output in published:
-                topic, key, value = output.split(SEPARATOR, 2)
+                topic, key, *value = output.split(SEPARATOR, 2)
                 if topic == CONTROL:
-                    self.decider.on_control(key, value.encode("latin-1"))
-            if self._keep:
-                self.kept += (_read_reward(text.encode("latin-1")) for text in texts)
+                    self.decider.on_control(key, "".join(value).encode("latin-1") or None)

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
+from msgspec.structs import replace
 from xxhash import xxh3_64_intdigest
 
-from schemas.experiment import Experiment
+from schemas.control import Campaign
+from schemas.experiment import Experiment, Variant
 
 _SLACK = 1e-9  # of all customers: shares such as 1/3 need not add up exactly
 
@@ -23,6 +27,25 @@ def variant_of(experiment: Experiment, user_id: str) -> str | None:
         if point < edge:
             return variant.name
     return None
+
+
+def treated(spec: Campaign, variant: Variant) -> Campaign:
+    """A campaign as a variant has it."""
+    stated = {
+        name: value
+        for name in ("learning", "offer", "min_score")
+        if (value := getattr(variant, name)) is not None
+    }
+    return replace(spec, **stated) if stated else spec
+
+
+def overlaps(experiment: Experiment, others: Iterable[Experiment]) -> list[str]:
+    """The campaigns that another experiment is about, a sentence for each."""
+    return [
+        f"{campaign} is in experiment {other.id} already; one at a time can be told apart"
+        for other in others
+        for campaign in sorted({*experiment.campaigns} & {*other.campaigns})
+    ]
 
 
 def faults(experiment: Experiment) -> list[str]:

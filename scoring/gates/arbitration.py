@@ -11,6 +11,7 @@ from math import isfinite
 from typing import Final
 
 from schemas.control import Policy
+from schemas.decision import Offer
 from scoring.features import campaign_features
 from scoring.gates.base import Candidate
 from scoring.offers import best_offer, with_offer
@@ -22,18 +23,11 @@ LOST: Final = "lost_arbitration"
 def appraise(candidate: Candidate, customer_part: list[float], world: World) -> str | None:
     """Choose the offer, score it and work out what it is worth; a reason if that is too little."""
     spec, trigger, model = candidate.spec, candidate.trigger, world.model
-    features = campaign_features(
-        customer_part,
-        candidate.profile,
-        spec,
-        trigger.item,
-        trigger.category,
-        trigger.brand,
-        trigger.price,
-        candidate.at_ms,
-    )
+    if not share_out(candidate, world):
+        return "switched_off"
+    features = _features(candidate, customer_part)
     item = world.catalogue.get(trigger.item) if trigger.item is not None else None
-    prices, name = world.price_list(spec), candidate.decision_id
+    prices, name = world.price_list(spec, candidate.variant), candidate.decision_id
     priced = best_offer(prices, model, features, name, trigger.price, item)
     if priced is None:
         return "no_offer"
@@ -44,9 +38,30 @@ def appraise(candidate: Candidate, customer_part: list[float], world: World) -> 
         score, candidate.score_failed = _prior(world.policy), True
     candidate.offer = priced.offer
     candidate.features, candidate.score = features, score
-    candidate.arms = world.arms(spec, candidate.channels)
     candidate.value = priced.expected_margin - _cost(candidate, world)
     return "low_score" if score < spec.min_score else None
+
+
+def share_out(candidate: Candidate, world: World) -> bool:
+    """Give each channel its share, and leave out those that are switched off; False if all are."""
+    spec, variant = candidate.spec, candidate.variant
+    candidate.case = world.case(spec, candidate.profile, candidate.at_ms)
+    shares = world.shares(spec, variant, candidate.case, candidate.channels)
+    if not all(shares):
+        open_ = [each for each in zip(candidate.channels, shares, strict=True) if each[1] > 0]
+        candidate.channels = tuple([channel for channel, _ in open_])
+        shares = tuple([share for _, share in open_])
+    candidate.shares = shares
+    return bool(shares)
+
+
+def features_of(
+    candidate: Candidate, customer_part: list[float], offer: Offer, world: World
+) -> list[float]:
+    """The features of a decision that was made before, with the offer that it made."""
+    features = _features(candidate, customer_part)
+    prices = world.price_list(candidate.spec, candidate.variant)
+    return with_offer(features, offer) if prices.chooses else features
 
 
 def rank(rivals: list[Candidate]) -> None:
@@ -57,11 +72,25 @@ def rank(rivals: list[Candidate]) -> None:
 
 def _cost(candidate: Candidate, world: World) -> float:
     """The cost of a message, by the chances of each channel to be chosen."""
-    chances = world.channel_policy.probabilities(candidate.arms)
     costs = world.policy.channel_cost
-    return sum(
-        chance * costs.get(channel, 0.0)
-        for chance, channel in zip(chances, candidate.channels, strict=True)
+    spent = sum(
+        share * costs.get(channel, 0.0)
+        for share, channel in zip(candidate.shares, candidate.channels, strict=True)
+    )
+    return spent / sum(candidate.shares)
+
+
+def _features(candidate: Candidate, customer_part: list[float]) -> list[float]:
+    trigger = candidate.trigger
+    return campaign_features(
+        customer_part,
+        candidate.profile,
+        candidate.spec,
+        trigger.item,
+        trigger.category,
+        trigger.brand,
+        trigger.price,
+        candidate.at_ms,
     )
 
 

@@ -15,7 +15,6 @@ from msgspec import Struct
 from schemas.control import Campaign, CatalogueItem, Segmentation
 from schemas.decision import Offer
 from schemas.outcome import Channel
-from scoring.policies.base import Arms
 from state.book import Book
 from state.profile import Profile
 
@@ -28,7 +27,8 @@ class Candidate(Struct):
     """A campaign that was set off for a customer, on its way through the gates.
 
     Gates narrow ``channels`` and note what they found; everything else they only read. ``since_ms``
-    is when the reason arose, which is before ``at_ms`` for a message that was deferred.
+    is when the reason arose, which is before ``at_ms`` for a message that was deferred. ``spec`` is
+    the campaign as the customer's ``variant`` has it; ``shares`` are those of the channels.
     """
 
     user_id: str
@@ -46,7 +46,9 @@ class Candidate(Struct):
     due_ms: int = 0
     offer: Offer = Offer()
     features: list[float] = []
-    arms: Arms = ()
+    shares: tuple[float, ...] = ()
+    variant: str = ""
+    case: int = -1
     score: float = 0.0
     value: float = 0.0
     score_failed: bool = False

@@ -7,6 +7,7 @@ from typing import NamedTuple
 from schemas.budget import micros
 from schemas.outcome import Channel
 from scoring.gates.base import Candidate
+from scoring.policies.base import draw
 from scoring.world import World
 from state.purse import UNMETERED, Paid
 
@@ -25,7 +26,10 @@ def choose(candidate: Candidate, world: World) -> Choice | None:
 
     A held-out customer's message is not sent, and costs nothing.
     """
-    place, propensity = world.channel_policy.choose(candidate.decision_id, candidate.arms)
+    drawn = draw(candidate.decision_id, candidate.shares)
+    if drawn is None:  # which arbitration refuses
+        return None
+    place, propensity = drawn
     channel = candidate.channels[place]
     spec, purse = candidate.spec, candidate.purse
     cost = micros(world.policy.channel_cost.get(channel, 0.0))

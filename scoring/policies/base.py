@@ -6,10 +6,11 @@ from bisect import bisect_right
 from collections.abc import Sequence
 from functools import lru_cache
 from itertools import accumulate
-from typing import Final
+from typing import ClassVar, Final
 
 from xxhash import xxh3_64_intdigest
 
+from schemas.control import Posterior
 from state.arm import Arm
 
 Belief = tuple[float, float]
@@ -30,6 +31,9 @@ class ArmPolicy:
     the posteriors and on nothing else, so a replay draws the same arm. An arm that sleeps (its
     channel is not allowed for the customer) is left out of ``arms``; its sums are untouched.
     """
+
+    contextual: ClassVar[bool] = False
+    """Whether it has a use for the context of a decision."""
 
     def __init__(self) -> None:
         # Posteriors change a few times a second, decisions are made thousands of times.
@@ -72,6 +76,18 @@ class ArmPolicy:
         total = sum(floored)
         probabilities = tuple(weight / total for weight in floored)
         return probabilities, tuple(accumulate(probabilities[:-1]))
+
+
+def arm_of(posterior: Posterior | None, prior: Belief) -> Arm:
+    """The arm that a posterior was published of; new where there was none."""
+    if posterior is None:
+        return Arm()
+    if posterior.met:
+        met, won = list(posterior.met), list(posterior.won)
+    else:  # stated by hand, without the sums
+        clicks = posterior.alpha - prior[0]
+        met, won = [posterior.beta - prior[1] + clicks], [clicks]
+    return Arm(posterior.version, posterior.newest_ms, met, won)
 
 
 def draw(decision_id: str, shares: Sequence[float]) -> tuple[int, float] | None:

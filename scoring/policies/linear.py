@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import ClassVar, Final
 
 import numpy as np
 
@@ -27,6 +27,8 @@ class LinearThompson(BetaThompson):
     1]. Whatever that approximates, the probabilities computed from it are those that are drawn
     from, so propensities are exact.
     """
+
+    contextual: ClassVar[bool] = True
 
     def __init__(self, restraint: float = 4.0) -> None:
         super().__init__()

@@ -219,5 +219,5 @@ def _told(stream: Harness) -> list[tuple[str, bytes]]:
         (topic, msgspec.json.encode(record | {"posterior_version": 0}))
         for topic in (topics.DECISIONS, topics.REWARDS, topics.AUDIT)
         for record in stream.outputs[topic]
-        if record.get("kind") != "outcomes"
+        if record.get("kind") not in ("outcomes", "plan", "shadow")
     ]

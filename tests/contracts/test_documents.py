@@ -11,7 +11,8 @@ from jsonschema import Draft202012Validator, ValidationError
 import schemas
 from jobs.yaml_file import Document
 from schemas import generate
-from schemas.control import Campaign, CatalogueItem, Model, Policy, Posterior
+from schemas.control import Campaign, CatalogueItem, ChannelMix, Model, Policy, Posterior
+from schemas.experiment import Experiment
 from schemas.topics import CHANGES, EFFECTS, INPUTS, OUTPUTS, TOPICS
 from schemas.wire import encode
 from tests.goldens.contracts.write import RECORDS, path_of
@@ -76,7 +77,7 @@ def test_a_record_of_version_1_is_read_and_written_as_ever(name):
 
 
 def test_every_contract_has_a_golden():
-    control = (Campaign, Model, Policy, Posterior, CatalogueItem)
+    control = (Campaign, Model, Policy, Posterior, ChannelMix, Experiment, CatalogueItem)
     wanted = {*control} | {
         each
         for name, contract in generate.CONTRACTS.items()

@@ -8,25 +8,29 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Final
 
-from schemas.audit import Candidate, Outcomes
+from schemas.audit import Candidate, Outcomes, PlanUpdate, Shadow
 from schemas.change import Change
 from schemas.control import (
     AbsenceTrigger,
     Campaign,
     Cap,
     CatalogueItem,
+    ChannelMix,
     EventTrigger,
     Golden,
     Model,
     Policy,
     Posterior,
     QuietHours,
+    ShareSpan,
 )
 from schemas.deadletter import DeadLetter
 from schemas.decision import Decision, Loser, Offer
 from schemas.effect import Counted, Effect, EffectGap, EffectLift
 from schemas.event import Attribution, BehaviorEvent, Consent, Device, Location, Traits
+from schemas.experiment import Experiment, Variant
 from schemas.learning import Example, Reward
+from schemas.learning_rules import Learning
 from schemas.outcome import Outcome
 from schemas.profile import Profile
 from schemas.wire import encode
@@ -118,7 +122,54 @@ RECORDS: Final[dict[str, Any]] = {
         default_zone="Asia/Shanghai",
         updated_ms=TS,
     ),
-    "posterior": Posterior("spring", "push", 3.5, 40.0, 17, TS),
+    "posterior": Posterior(
+        "spring",
+        "push",
+        3.5,
+        40.0,
+        17,
+        TS,
+        variant="trial/b",
+        newest_ms=TS,
+        met=(23.5,),
+        won=(2.5,),
+    ),
+    "mix": ChannelMix(
+        "spring",
+        ("push", "sms"),
+        (0.75, 0.25),
+        17,
+        TS,
+        "trial/b",
+        3,
+        (ShareSpan(TS - 300_000, (0.5, 0.25), (0.75, 0.5)),),
+    ),
+    "experiment": Experiment(
+        "trial",
+        (Variant("a", 0.5), Variant("b", 0.5, Learning("bayes-ucb"), Offer("coupon", 0.1), 0.02)),
+        "salt",
+        0.05,
+        10_000,
+        TS,
+        campaigns=("spring",),
+        version=2,
+        description="which learns",
+    ),
+    "audit-plan": PlanUpdate(
+        "spring",
+        "trial/b",
+        -1,
+        TS,
+        "beta-thompson",
+        {"push": 0.5, "sms": 0.5},
+        {"push": 0.7, "sms": 0.3},
+        {"push": 0.9, "sms": 0.1},
+        {"push": 40.0, "sms": 40.0},
+        {"push": 4.0, "sms": 1.0},
+        "speed",
+        "push 50.0% to 70.0%",
+    ),
+    "audit-shadow": Shadow([("d-1", 1, 0.25, 0.5)], 1, 1, 1.386, 0.693, 0.693, TS),
     "item": CatalogueItem("shoe-7", "shoes", "Ace", 59.9, 0.25, 12, TS),
     "profile": Profile("ann", TS, 12, 9, "QktDAQ=="),
     "effect": Effect(

@@ -21,9 +21,10 @@ from typer.testing import CliRunner, Result
 from jobs import preview as command
 from jobs.preview import preview_event, read_event, shown, with_files
 from schemas import topics
+from schemas.control import control_key
 from schemas.decision import Decision
 from schemas.errors import UserMistake
-from schemas.wire import decode_event, encode
+from schemas.wire import decode_control, decode_event, encode
 from tests.builders import DAY, HOUR, MINUTE, abandonment, on_cart, policy, viewed_again, win_back
 from tests.harness import NOON_MS, Harness, consenting, control, event
 
@@ -52,11 +53,9 @@ def ahead(stream: Harness, payload: dict[str, Any]) -> command.Preview:
 
 
 def in_force(stream: Harness) -> list[tuple[str, bytes]]:
-    posteriors = {
-        f"posterior/{p['campaign_id']}/{p['channel']}": encode(p)
-        for p in stream.outputs.get(topics.CONTROL, ())
-    }
-    return control(*CONTROL) + list(posteriors.items())
+    learned = [decode_control(encode(each)) for each in stream.outputs.get(topics.CONTROL, ())]
+    newest = {control_key(each): encode(each) for each in learned}
+    return control(*CONTROL) + list(newest.items())
 
 
 def histories() -> st.SearchStrategy[list[tuple[int, str, str, int, int]]]:

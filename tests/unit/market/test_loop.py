@@ -13,6 +13,7 @@ from schemas.control import AbsenceTrigger, Campaign, EventTrigger, Policy
 from schemas.decision import Decision, Offer
 from schemas.errors import UserMistake
 from schemas.learning import Example
+from schemas.learning_rules import Learning
 from schemas.topics import EVENTS, OUTCOMES
 
 START_MS = 1_800_000_000_000
@@ -48,7 +49,8 @@ CAMPAIGNS = (
 @pytest.fixture(scope="module")
 def played():
     market = Market(7, 4_000)
-    engine = Engine([*CAMPAIGNS, Policy()], keep_examples=True)
+    fast = Policy(learning=Learning(per_hour_ratio=1.0))  # two hours are few to move in
+    engine = Engine([*CAMPAIGNS, fast], keep_examples=True)
     span = 2 * HOUR_MS
     events = market.events(START_MS, START_MS + span, 20_000, introduce=False)
     return market, engine, run(market, engine, chain(market.fill(START_MS, span), events))

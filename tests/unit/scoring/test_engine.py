@@ -14,7 +14,7 @@ from schemas.errors import UserMistake
 from schemas.pricing import OfferLimits, PriceResponse, Pricing
 from scoring.budget_plan import ChannelTerms
 from scoring.engine import MarketingEngine
-from tests.builders import on_cart, policy
+from tests.builders import EVEN, on_cart, policy
 from tests.harness import NOON_MS, Harness, consenting, event
 
 
@@ -45,7 +45,7 @@ def test_the_offer_on_request_is_the_offer_on_the_decision(
 ) -> None:
     campaign = coupon(explore_ratio=explore, margin_ratio=margin)
     item = CatalogueItem("i1", category="c1", price=price)
-    stream = Harness([policy(), campaign, item])
+    stream = Harness([policy(learning=EVEN), campaign, item])
     stream.send(
         consenting(), *[event(action="view", item_id="i1", item_category="c1")] * min(views, 1)
     )

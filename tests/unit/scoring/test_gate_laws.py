@@ -18,7 +18,7 @@ from msgspec import convert
 
 from schemas import topics
 from schemas.control import Campaign, Cap, EventTrigger, Posterior, QuietHours
-from tests.builders import DAY, HOUR, MINUTE, abandonment, on_cart, policy
+from tests.builders import DAY, EVEN, HOUR, MINUTE, abandonment, on_cart, policy
 from tests.harness import Harness
 
 SPRING_MS = int(datetime(2026, 3, 28, 12, tzinfo=UTC).timestamp() * 1_000)
@@ -36,6 +36,7 @@ POLICY = policy(
     default_zone="Asia/Kolkata",
     holdout_ratio=0.3,
     reservation_ms=RESERVED_MS,
+    learning=EVEN,
 )
 RECEIPT = Campaign(
     "receipt",
@@ -130,7 +131,11 @@ def play(life: Life, *, restarts: bool = False) -> tuple[list[dict[str, Any]], l
             topic = topics.OUTCOMES
         records.append(record)
         if restarts:
-            learned = [convert(each, Posterior) for each in stream.outputs[topics.CONTROL]]
+            learned = [
+                convert(each, Posterior)
+                for each in stream.outputs[topics.CONTROL]
+                if each["kind"] == "posterior"
+            ]
             stream.restart(records=[*CONTROL, *learned])
         told += [Told(each, len(records)) for each in stream.send(record, topic=topic)]
     before = len(stream.outputs[topics.DECISIONS])

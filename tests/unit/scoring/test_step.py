@@ -200,10 +200,11 @@ def test_posteriors_move_with_the_rewards_and_reach_the_next_decision() -> None:
         ts=NOON_MS + 5,
         decision_id=first["decision_id"],
     )
-    [posterior] = stream.outputs[topics.CONTROL]
-    assert (posterior["alpha"], posterior["beta"], posterior["version"]) == (2.0, 19.0, 1)
+    pending, clicked = [p for p in stream.outputs[topics.CONTROL] if p["kind"] == "posterior"]
+    assert (pending["alpha"], pending["beta"]) == (1.0, 20.0)
+    assert (clicked["alpha"], clicked["beta"]) == (2.0, 19.0)
     [second] = stream.send(event(action="cart", ts=NOON_MS + 10))
-    assert second["posterior_version"] == 1
+    assert second["posterior_version"] == clicked["version"] > pending["version"] > 0
 
 
 @pytest.mark.parametrize("kind", ["delivered", "opened", "clicked", "bounced"])
@@ -239,4 +240,7 @@ def test_a_bounced_message_teaches_nothing() -> None:
         decision_id=decision["decision_id"],
     )
     stream.tick(NOON_MS + 3 * HOUR)
-    assert stream.outputs[topics.REWARDS] == []
+    assert [each["kind"] for each in stream.outputs[topics.REWARDS]] == ["bounced"]
+    [*_, last] = [p for p in stream.outputs[topics.CONTROL] if p["kind"] == "posterior"]
+    assert (last["alpha"], last["beta"]) == (1.0, 19.0)
+    assert not stream.unlabelled

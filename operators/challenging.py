@@ -1,0 +1,145 @@
+"""The challenger: a model that learns from each example as its label comes, and decides nothing.
+
+An example waits here for its label, which is the end of its exposure: a click, or the end of its
+window without one. A message that came back has none. Then the challenger predicts it, learns from
+it, and what it predicted is told beside what the champion had (`schemas.audit.Shadow`).
+
+Layout of the state: hash of the features, the learner (`scoring.online`), the champion's summed
+loss and the newest time, as one MessagePack array in an envelope ``BKC``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from math import log
+from typing import Final, Protocol
+
+import msgspec
+from msgspec import Struct
+
+from operators import names
+from operators.shard import SEPARATOR
+from schemas.audit import Shadow
+from schemas.learning import LABELS, Example, Reward
+from schemas.topics import AUDIT
+from schemas.wire import encode
+from scoring.online import OnlineLogistic, Rates
+from state.envelope import sealed, unsealed
+
+VERSION: Final = 1
+RATES: Final = Rates(alpha=0.1)
+
+_MAGIC: Final = b"BKC"
+_LEAST: Final = 1e-12
+_read_reward: Final = msgspec.json.Decoder(Reward).decode
+_read_example: Final = msgspec.json.Decoder(Example).decode
+_encode: Final = msgspec.msgpack.Encoder().encode
+
+
+class Unlabelled(Protocol):
+    """Examples whose label has not come, by decision."""
+
+    def get(self, key: str) -> bytes | None:
+        """The bytes of an example, None when there is none."""
+        ...
+
+    def put(self, key: str, value: bytes) -> None:
+        """Keep an example."""
+        ...
+
+    def remove(self, key: str) -> None:
+        """Forget an example that is there."""
+        ...
+
+
+class _Waiting(Struct, array_like=True):
+    score: float
+    feature_hash: str
+    features: list[float]
+
+
+class _State(Struct, array_like=True):
+    feature_hash: str
+    learner: bytes
+    champion_loss: float
+    newest_ms: int
+
+
+_read_waiting: Final = msgspec.msgpack.Decoder(_Waiting).decode
+_read_state: Final = msgspec.msgpack.Decoder(_State).decode
+
+
+def on_messages(
+    state: bytes | None, unlabelled: Unlabelled, messages: Iterable[str]
+) -> tuple[bytes | None, list[str]]:
+    """Take examples and rewards; returns the new state, and what to tell of those labelled."""
+    shadow: _Shadow | None = None
+    for message in messages:
+        kind, _, text = message.split(SEPARATOR, 2)
+        raw = text.encode("latin-1")
+        if kind == names.EXPOSED:
+            example = _read_example(raw)
+            if not example.holdout:
+                waiting = _Waiting(example.score, example.feature_hash, example.features)
+                unlabelled.put(example.decision_id, _encode(waiting))
+            continue
+        reward = _read_reward(raw)
+        if reward.kind not in LABELS and reward.kind != "bounced":
+            continue
+        data = unlabelled.get(reward.decision_id)
+        if data is None:
+            continue
+        unlabelled.remove(reward.decision_id)
+        if reward.kind != "bounced":
+            waiting = _read_waiting(data)
+            if shadow is None:
+                shadow = _Shadow(state)
+            shadow.learn(waiting, reward)
+    if shadow is None:
+        return state, []
+    value = encode(shadow.told()).decode("latin-1")
+    return shadow.encode(), [f"{AUDIT}{SEPARATOR}{names.CHALLENGER}{SEPARATOR}{value}"]
+
+
+class _Shadow:
+    """Champion and challenger over the examples of one set of features; others start anew."""
+
+    def __init__(self, state: bytes | None) -> None:
+        if state is None:
+            self._state = _State("", b"", 0.0, 0)
+            self._learner = OnlineLogistic(1, RATES)
+        else:
+            self._state = _read_state(unsealed(_MAGIC, VERSION, state))
+            self._learner = OnlineLogistic.decode(self._state.learner)
+        self._rows: list[tuple[str, int, float, float]] = []
+
+    def learn(self, waiting: _Waiting, reward: Reward) -> None:
+        """Predict an example, then learn from it."""
+        if self._state.feature_hash != waiting.feature_hash:
+            self._state = _State(waiting.feature_hash, b"", 0.0, 0)
+            self._learner = OnlineLogistic(len(waiting.features), RATES)
+        state = self._state
+        label = int(reward.kind == "clicked")
+        predicted = self._learner.learn(waiting.features, label)
+        right = waiting.score if label else 1.0 - waiting.score
+        state.champion_loss -= log(max(right, _LEAST))
+        state.newest_ms = max(state.newest_ms, reward.ts)
+        self._rows.append((reward.decision_id, label, waiting.score, predicted))
+
+    def told(self) -> Shadow:
+        """What is published of it."""
+        progress = self._learner.progress
+        return Shadow(
+            self._rows,
+            progress.examples,
+            progress.positives,
+            self._state.champion_loss / max(1, progress.examples),
+            progress.log_loss,
+            progress.base_log_loss,
+            self._state.newest_ms,
+        )
+
+    def encode(self) -> bytes:
+        """The bytes to go on from."""
+        self._state.learner = self._learner.encode()
+        return sealed(_MAGIC, VERSION, _encode(self._state))
