@@ -26,7 +26,9 @@ def shopping(stream: Harness, customers: int, start_ms: int = NOON_MS) -> list[d
     made = []
     for number in range(customers):
         user, ts = f"u{number}", start_ms + 1_000 * number
-        made += stream.send(consenting(user, ts - 1), event(user, "cart", ts))
+        made += stream.send(
+            consenting(user, ts - 1), event(user, "cart", ts, event_id=f"{user}-{ts}")
+        )
     return made
 
 
@@ -171,7 +173,7 @@ def test_no_share_moves_faster_than_the_limit_whatever_comes_in() -> None:
     assert max(abs(b - a) for each in mixes for a, b in zip(first, each["shares"], strict=True)) < (
         0.2 + 1e-9
     )
-    assert dict(zip(mixes[-1]["channels"], mixes[-1]["shares"], strict=True))["push"] > 0.5
+    assert dict(zip(mixes[-1]["channels"], mixes[-1]["shares"], strict=True))["push"] > 0.45
 
 
 def test_a_channel_that_is_off_gets_nothing_from_then_on_and_its_arm_is_kept() -> None:
