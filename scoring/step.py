@@ -238,9 +238,9 @@ def _end_waits(fact: Fact, book: Book, index: Index) -> None:
     """End the waits that a fact, perhaps a late one, ends."""
     ended, armed = index.ended_by(fact.action), book.armed
     if ended:
-        for key in [key for key in armed if key in ended]:
-            if ended[key].ends(fact, armed[key]):
-                del armed[key]
+        over = [k for k, wait in armed.items() if k in ended and ended[k].ends(fact, wait)]
+        for key in over:
+            del armed[key]
 
 
 def _take_back(user_id: str, fact: Fact, customer: Customer, world: World) -> list[Emit]:

@@ -26,7 +26,7 @@ from state.profile import CorruptState, Profile, has_seen
 from state.tagging.recent import Recent
 
 VERSION: Final = 1
-TAIL_SOFT: Final = 8
+TAIL_SOFT: Final = 16
 TAIL_LONG: Final = 24
 TAIL_HARD: Final = 256
 
@@ -34,7 +34,10 @@ _MAGIC: Final = b"BKC"
 _HEADER: Final = struct.Struct("<3sBIII")
 _ARRAY32: Final = b"\xdd"
 _TAIL_HEAD: Final = 5
-_encode: Final = msgspec.msgpack.Encoder().encode
+_AT_END: Final = -1
+_encoder: Final = msgspec.msgpack.Encoder()
+_encode: Final = _encoder.encode
+_encode_into: Final = _encoder.encode_into
 _decode_tail: Final = msgspec.msgpack.Decoder(list[Fact]).decode
 _decode_book: Final = msgspec.msgpack.Decoder(Book).decode
 _UNREADABLE: Final = (msgspec.DecodeError, UnicodeDecodeError)
@@ -51,9 +54,9 @@ class Customer:
         self.base = base
         self.tail = [] if tail is None else tail
         self.book = Book() if book is None else book
-        # Bytes of the tail in its order: a fact each, but those that were read are one piece until
-        # somebody needs them apart.
-        self._packed = [_encode(fact) for fact in self.tail]
+        # The tail's facts as they are written, so that a write encodes none of them again.
+        self._packed = bytearray()
+        self._pack()
         self._head: Profile | None = None
         self._ids: set[int] | None = None
 
@@ -98,12 +101,10 @@ class Customer:
         tail = self.tail
         if not tail or _order(tail[-1]) <= (fact.ts, fact.id64):
             tail.append(fact)
-            self._packed.append(_encode(fact))
+            _encode_into(fact, self._packed, _AT_END)
         else:
-            place = bisect_right(tail, _order(fact), key=_order)
-            self._take_apart()
-            tail.insert(place, fact)
-            self._packed.insert(place, _encode(fact))
+            tail.insert(bisect_right(tail, _order(fact), key=_order), fact)
+            self._pack()
             self._head = None
         if self._ids is not None:
             self._ids.add(fact.id64)
@@ -135,8 +136,8 @@ class Customer:
         else:
             self.base = Profile(self.base, tail[:settled]).encode()
             self._head = None
-        self._take_apart()
-        del tail[:settled], self._packed[:settled]
+        del tail[:settled]
+        self._pack()
         self._ids = None
 
     def _settled(self, now_ms: int, lateness_ms: int) -> int:
@@ -155,17 +156,18 @@ class Customer:
         settled = max(settled, count - TAIL_HARD)
         return settled if settled >= TAIL_SOFT else 0
 
-    def _take_apart(self) -> None:
-        if len(self._packed) != len(self.tail):
-            self._packed = [_encode(fact) for fact in self.tail]
+    def _pack(self) -> None:
+        packed = self._packed
+        packed.clear()
+        for fact in self.tail:
+            _encode_into(fact, packed, _AT_END)
 
     def encode(self) -> bytes:
         """The bytes that `decode` reads."""
-        packed = self._packed
-        tail = b"".join((_ARRAY32, len(self.tail).to_bytes(4, "big"), *packed))
-        book = _encode(self.book)
-        header = _HEADER.pack(_MAGIC, VERSION, len(self.base), len(tail), len(book))
-        return b"".join((header, self.base, tail, book))
+        base, packed, book = self.base, self._packed, _encode(self.book)
+        header = _HEADER.pack(_MAGIC, VERSION, len(base), _TAIL_HEAD + len(packed), len(book))
+        count = len(self.tail).to_bytes(4, "big")
+        return b"".join((header, base, _ARRAY32, count, packed, book))
 
     @classmethod
     def decode(cls, data: bytes) -> Customer:
@@ -192,8 +194,7 @@ class Customer:
             customer.tail = _decode_tail(facts)
         except _UNREADABLE as error:
             raise CorruptState(f"customer state does not decode: {error}") from error
-        if customer.tail:
-            customer._packed = [facts[_TAIL_HEAD:]]
+        customer._packed += facts[_TAIL_HEAD:]
         return customer
 
 

@@ -61,12 +61,13 @@ class Recent(Tag):
         end = bisect_right(times, until_ms)
         if actions is None and item is None and category is None:
             return max(0, end - first)
+        acted, items, categories = self.actions, self.items, self.categories
         count = 0
         for place in range(first, end):
             if (
-                (actions is None or self.actions[place] in actions)
-                and (item is None or self.items[place] == item)
-                and (category is None or self.categories[place] == category)
+                (category is None or categories[place] == category)
+                and (item is None or items[place] == item)
+                and (actions is None or acted[place] in actions)
             ):
                 count += 1
         return count

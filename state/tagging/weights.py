@@ -54,7 +54,10 @@ class FadingWeights(Tag):
         """Add the weight of the fact's action to ``name``."""
         half_lives = (fact.ts - self.origin_ms) / HALF_LIFE_MS
         if half_lives > _REBASE_HALF_LIVES:
-            self._rebase(fact.ts, half_lives)
+            if self.weights:
+                self._rebase(fact.ts, half_lives)
+            else:  # the first of all
+                self.origin_ms = fact.ts
             half_lives = 0.0
         weights = self.weights
         weights[name] = weights.get(name, 0.0) + ACTION_WEIGHTS[fact.action] * exp2(half_lives)

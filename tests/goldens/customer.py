@@ -16,7 +16,7 @@ from typing import Any
 import msgspec
 
 from state.book import Armed, Exposure, Order, Send, Touch
-from state.customer import TAIL_SOFT, VERSION, Customer
+from state.customer import VERSION, Customer
 from state.fact import Fact, id64
 from tests.strategies import LATENESS_MS, fact_of, in_order
 
@@ -24,6 +24,7 @@ FOLDER = Path(__file__).parent
 NOW_MS = 1_700_600_000_000
 
 _START_MS = 1_700_000_000_000
+_IN_TAIL = 4
 _MINUTE = 60_000
 _DAY = 86_400_000
 
@@ -86,7 +87,7 @@ def golden_customer() -> Customer:
     """A customer with a settled base, facts in the tail and a book with an entry."""
     facts = _facts()
     customer = Customer()
-    settled = len(facts) - TAIL_SOFT // 2
+    settled = len(facts) - _IN_TAIL
     for fact in facts[:settled]:
         customer.accept(fact)
     customer.settle(facts[settled - 1].ts + LATENESS_MS + 1, LATENESS_MS)

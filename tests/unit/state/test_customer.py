@@ -130,7 +130,7 @@ def test_a_fact_later_than_the_bound_is_taken_without_failing() -> None:
 
 
 def test_ids_of_settled_facts_are_remembered_up_to_the_window() -> None:
-    facts = views(SEEN_LIMIT + 40)
+    facts = views(SEEN_LIMIT + 3 * TAIL_SOFT)
     customer = settled(facts)
     assert not customer.tail
     known = [fact.id64 for fact in facts if customer.knows(fact.id64)]
