@@ -101,7 +101,10 @@ class Vocabulary(Generic[Source]):
 
 
 class View:
-    """A profile at a moment. Each kind of tag is read once, when the first condition asks."""
+    """A profile at a moment. Each kind of tag is read once, when the first condition asks.
+
+    Of the kinds whose dimensions stand apart, only what is asked for is read.
+    """
 
     __slots__ = ("_now_ms", "_profile", "_read", "_segmentation")
 
@@ -113,12 +116,16 @@ class View:
         self._segmentation = segmentation
         self._read: dict[type[Tag], dict[str, Value]] = {}
 
-    def dimensions(self, kind: type[Tag]) -> dict[str, Value]:
-        """The dimensions of one kind of tag."""
+    def dimension(self, kind: type[Tag], name: str) -> Value:
+        """A dimension of a kind of tag."""
         values = self._read.get(kind)
-        if values is None:
-            values = self._read[kind] = self._profile.tag(kind).dimensions(self._now_ms)
-        return values
+        if values is None or name not in values:
+            tag, now_ms = self._profile.tag(kind), self._now_ms
+            if values is None:
+                values = self._read[kind] = {} if kind.APART else tag.dimensions(now_ms)
+            if kind.APART:
+                values[name] = tag.dimension(name, now_ms)
+        return values[name]
 
     def segment(self) -> str | None:
         """The segment that the night found, or else the nearest of the night's."""
@@ -182,7 +189,7 @@ def _of_dimension(kind: type[Tag], dimension: Dimension) -> Name[View]:
     name = dimension.name
 
     def get(view: View) -> Value:
-        return view.dimensions(kind)[name]
+        return view.dimension(kind, name)
 
     type_ = _TYPES[dimension.type]
     low, high = _RANGES.get(name, (0, 1 if dimension.unit == "ratio" else None))

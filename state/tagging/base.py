@@ -42,6 +42,9 @@ class Tag(Struct, array_like=True):
     FIELD: ClassVar[str | None] = None
     """Only events that name this field of a fact can change this tag."""
 
+    APART: ClassVar[bool] = False
+    """Whether `dimension` works one out for less than all of them."""
+
     def apply(self, fact: Fact) -> None:
         """Take one fact in."""
         raise NotImplementedError
@@ -55,6 +58,10 @@ class Tag(Struct, array_like=True):
     def dimensions(self, now_ms: int) -> dict[str, Value]:
         """Every dimension of `catalogue`, as of ``now_ms``; None where nothing is known."""
         raise NotImplementedError
+
+    def dimension(self, name: str, now_ms: int) -> Value:
+        """One of `dimensions`."""
+        return self.dimensions(now_ms)[name]
 
     @classmethod
     def catalogue(cls) -> tuple[Dimension, ...]:

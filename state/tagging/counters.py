@@ -25,11 +25,20 @@ WINDOWS: Final[dict[str, tuple[int, int]]] = {
 }
 
 
+_NAMES: Final = {
+    f"{action}_count_{window}": (action, window)
+    for action in COUNTED
+    for window in (*WINDOWS, "total")
+}
+
+
 class Counters(Tag):
     """Counts of each action: for ever, and in buckets over three grids of time.
 
     ``grids[action][grid]`` is ``[bucket, count, bucket, count, …]``, oldest first, no empty ones.
     """
+
+    APART = True
 
     lifetime: list[int] = field(default_factory=lambda: [0] * len(COUNTED))
     grids: dict[int, list[list[int]]] = field(default_factory=dict)
@@ -60,12 +69,20 @@ class Counters(Tag):
             return 0
         grid, length = WINDOWS[window]
         newest = now_ms // _GRIDS[grid][0]
-        buckets = grids[grid]
-        return sum(
-            buckets[place + 1]
-            for place in range(0, len(buckets), 2)
-            if newest - length < buckets[place] <= newest
-        )
+        oldest = newest - length
+        found = 0
+        buckets = iter(grids[grid])
+        for bucket, times in zip(buckets, buckets):  # noqa: B905 - they come in pairs
+            if oldest < bucket <= newest:
+                found += times
+        return found
+
+    def dimension(self, name: str, now_ms: int) -> Value:
+        """One of `dimensions`."""
+        action, window = _NAMES[name]
+        if window == "total":
+            return self.lifetime[_PLACE.get(action, _OTHER)]
+        return self.count(action, window, now_ms)
 
     def dimensions(self, now_ms: int) -> dict[str, Value]:
         """``<action>_count_<window>`` and ``<action>_count_total``."""

@@ -162,6 +162,16 @@ def test_reading_dimensions_changes_nothing(kind: type[Tag], facts: list[Fact]) 
     assert msgspec.msgpack.encode(tag) == before
 
 
+@settings(max_examples=30)
+@given(lives())
+@pytest.mark.parametrize("kind", TAG_KINDS.values(), ids=TAG_KINDS.keys())
+def test_a_dimension_read_alone_is_what_it_is_among_all(kind: type[Tag], facts: list[Fact]) -> None:
+    tag = folded(kind, facts)
+    for now_ms in (START_MS, NOW_MS, START_MS + 10**11):
+        for name, value in tag.dimensions(now_ms).items():
+            assert tag.dimension(name, now_ms) == value
+
+
 @every_kind
 def test_a_fact_is_taken_however_late_it_comes(kind: type[Tag]) -> None:
     life = full_life()[:5]
