@@ -70,7 +70,7 @@ class Workload:
     def messages(self) -> list[Message]:
         """All events in event-time order; equal workloads give equal bytes."""
         rng = np.random.default_rng(self.seed)
-        customer, session, ts = _visits(rng, self)
+        customer, session, ts = visits(rng, self)
         action = rng.choice(len(_ACTIONS), size=self.events, p=[share for _, share in _ACTIONS])
         category = (customer * 2_654_435_761 + session) % _CATEGORIES
         item = rng.integers(0, _ITEMS_LOOKED_AT, self.events)
@@ -125,7 +125,7 @@ def place_of(event_id: str) -> int:
     return int(event_id[-12:], 16)
 
 
-def _visits(
+def visits(
     rng: np.random.Generator, workload: Workload
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
     """Who comes when, in order of time: customer, number of the session, event time."""

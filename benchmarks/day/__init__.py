@@ -1,0 +1,1 @@
+"""A simulated day, for `benchmarks.prove_decisions`: its rules, its events, and who judges it."""
