@@ -10,7 +10,7 @@ DEMO_S ?= 120
 UV := .uv/bin/uv
 RUN := .venv/bin
 
-.PHONY: help setup check lint types chain unit test demo bench prove-stream schemas clean
+.PHONY: help setup check lint types chain unit test demo bench prove-stream prove-decisions schemas clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -52,6 +52,9 @@ bench: setup ## measure throughput and latency against the peers (about 15 minut
 
 prove-stream: setup ## replay, bad input and random kills; ends with one JSON line of figures
 	$(RUN)/python -m benchmarks.prove_stream
+
+prove-decisions: setup ## a day of a million events with crashes, judged; one JSON line (about 10 minutes)
+	$(RUN)/python -m benchmarks.prove_decisions
 
 schemas: setup ## write the JSON Schemas anew after a change of contract
 	$(RUN)/python -m schemas.generate

@@ -12,7 +12,9 @@ import pytest
 from benchmarks.core import SHARDS
 from benchmarks.day import events, rules
 from benchmarks.day.judge import KINDS, Judge
+from benchmarks.day.reasons import unexplained
 from benchmarks.day.replay import Recorded, batches, digest, replay
+from jobs.why.answers import Record
 from operators.shard import SEPARATOR, Decider, DeciderConfig, MemoryStore, shard_of
 from schemas import topics
 from schemas.control import control_key
@@ -45,19 +47,24 @@ def inputs() -> list[list[Recorded]]:
 
 
 @pytest.fixture(scope="module")
-def decided(inputs: list[list[Recorded]]) -> list[bytes]:
-    """What the core decides, lending itself the budgets."""
+def published(inputs: list[list[Recorded]]) -> dict[str, list[Record]]:
+    """What the core publishes by topic, lending itself the budgets."""
     rules_in_force = [(control_key(r), encode(r)) for r in rules.control(EVENTS)]
     decider = Decider(DeciderConfig(lends=True), rules_in_force)
     stores: defaultdict[str, MemoryStore] = defaultdict(MemoryStore)
-    found = []
+    found: defaultdict[str, list[Record]] = defaultdict(list)
     for part in inputs:
         for shard, batch in batches(part):
             for output in decider.on_batch(shard, stores[shard], batch):
-                topic, _, value = output.split(SEPARATOR, 2)
-                if topic == topics.DECISIONS:
-                    found.append(value.encode("latin-1"))
+                topic, key, value = output.split(SEPARATOR, 2)
+                found[topic].append(Record(topic, 0, 0, key.encode(), value.encode("latin-1")))
     return found
+
+
+@pytest.fixture(scope="module")
+def decided(published: dict[str, list[Record]]) -> list[bytes]:
+    """The decisions' values."""
+    return [record.value for record in published[topics.DECISIONS]]
 
 
 def judged(inputs: list[list[Recorded]], decisions: list[bytes]) -> Judge:
@@ -95,6 +102,23 @@ def test_a_replay_without_effects_decides_the_same(
     again = list(replay(inputs, control, published))
     assert digest(again, control) == digest(published, control)
     assert digest(again[1:], control) != digest(published, control)
+
+
+def test_every_candidate_has_one_answer_and_a_missing_one_is_found(
+    inputs: list[list[Recorded]], published: dict[str, list[Record]]
+) -> None:
+    came = [
+        Record(each.topic, each.partition, each.offset, each.user_id.encode(), each.payload)
+        for part in inputs
+        for each in part
+    ]
+    over_ms = events.BEGINS_MS + events.SPAN_MS - rules.MINUTE_MS
+    audits, decisions = published[topics.AUDIT], published[topics.DECISIONS]
+    asked, silent = unexplained(came, audits, decisions, 1, over_ms)
+    assert asked > 150
+    assert silent == []
+    told = [record for record in audits if b'"rows"' in record.value]
+    assert unexplained(came, told, decisions, 1, over_ms)[1] != []
 
 
 def first(decided: list[bytes], campaign: str, status: str = "send") -> Changed:

@@ -1,0 +1,131 @@
+"""How soon after a segment is left, or something has not happened, the decision is there.
+
+Live: customers look around once and then do nothing. Seconds later two campaigns must speak, one to
+who has left the segment of the active, one because no purchase followed. A shard acts when its
+watermark has passed that moment, which is the policy's lateness bound and the grace of its ticks
+later, and is no delay of the engine's: it is stated apart. Read is Kafka's time of the decision.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Any, Final
+
+import msgspec
+
+from jobs import kafka
+from jobs.demo.command import publish
+from jobs.settings import Settings
+from schemas import topics
+from schemas.control import Campaign, Policy
+from schemas.triggers import AbsenceTrigger, EventTrigger, SegmentTrigger
+from schemas.wire import encode
+from state.clock import TICK_GRACE_MS
+
+LATENESS_MS: Final = 1_000
+WATERMARK_MS: Final = LATENESS_MS + TICK_GRACE_MS
+IDLE_MS: Final = 3_000
+NOTHING_MS: Final = 4_000
+_EVERY_S: Final = 0.02
+_PATIENCE_S: Final = 60.0
+_NOTHING: Final = AbsenceTrigger(("login",), ("purchase",), NOTHING_MS)
+_ALLOWED: Final = {"marketing": True, "push": True}
+
+_decision: Final = msgspec.json.Decoder(dict[str, Any]).decode
+
+
+def measure(settings: Settings, gone: list[Campaign], customers: int) -> dict[str, Any]:
+    """Run ``customers`` through both campaigns in a running stream; ``gone`` are withdrawn before.
+
+    Returns the 50th and 99th percentile and the maximum in ms beyond the watermark's delay, how
+    many of the decisions were missing, and the watermark's delay.
+    """
+    now_ms = _now_ms()
+    publish(
+        settings,
+        [
+            *(msgspec.structs.replace(each, status="paused", updated_ms=now_ms) for each in gone),
+            Policy(lateness_ms=LATENESS_MS, holdout_ratio=0.0, caps=(), updated_ms=now_ms),
+            _campaign("left-the-active", SegmentTrigger("tempo_idle_s < 3", "exit"), now_ms),
+            _campaign("nothing-bought", _NOTHING, now_ms),
+        ],
+    )
+    time.sleep(2.0)
+    reader = kafka.consumer(settings, "beckon-punctual")
+    kafka.read_from_now(reader, [topics.DECISIONS])
+    true_at: dict[tuple[str, str], int] = {}
+    out = kafka.producer(settings)
+    for number in range(customers):
+        user, ts = f"live-{number}", _now_ms()
+        login = {"event_id": user, "user_id": user, "action": "login", "ts": ts}
+        out.produce(topics.EVENTS, encode({**login, "consent": _ALLOWED}), user)
+        out.poll(0)
+        true_at[user, "left-the-active"] = ts + IDLE_MS
+        true_at[user, "nothing-bought"] = ts + NOTHING_MS
+        time.sleep(_EVERY_S)
+    out.flush(10)
+    late: dict[tuple[str, str], int] = {}
+    deadline_s = time.monotonic() + _PATIENCE_S
+    while len(late) < len(true_at) and time.monotonic() < deadline_s:
+        for message in reader.consume(500, timeout=0.1):
+            if message.error() is None:
+                made = _decision(message.value() or b"{}")
+                place = (made["user_id"], made["campaign_id"])
+                if place in true_at:
+                    late.setdefault(place, message.timestamp()[1] - true_at[place] - WATERMARK_MS)
+    reader.close()
+    ordered = sorted(late.values())
+    if not ordered:
+        return {"measured": 0, "missing": len(true_at)}
+    return {
+        "measured": len(ordered),
+        "missing": len(true_at) - len(ordered),
+        "p50_ms": ordered[len(ordered) // 2],
+        "p99_ms": ordered[min(len(ordered) - 1, len(ordered) * 99 // 100)],
+        "max_ms": ordered[-1],
+        "watermark_ms": WATERMARK_MS,
+    }
+
+
+def applied_ms(settings: Settings) -> int | None:
+    """From a campaign's being published to its first decision, by Kafka's times; None if none came.
+
+    Somebody says hello every few milliseconds meanwhile.
+    """
+    reader = kafka.consumer(settings, "beckon-applied")
+    kafka.read_from_now(reader, [topics.DECISIONS])
+    now_ms = _now_ms()
+    publish(settings, [_campaign("hello", EventTrigger(("hello",)), now_ms)])
+    out = kafka.producer(settings)
+    first: int | None = None
+    number = 0
+    while first is None and _now_ms() < now_ms + _PATIENCE_S * 1_000:
+        number += 1
+        user = f"greets-{number}"
+        hello = {"event_id": user, "user_id": user, "action": "hello", "ts": _now_ms()}
+        out.produce(topics.EVENTS, encode({**hello, "consent": _ALLOWED}), user)
+        out.poll(0)
+        for message in reader.consume(100, timeout=_EVERY_S):
+            if message.error() is None:
+                made = _decision(message.value() or b"{}")
+                if made["campaign_id"] == "hello" and first is None:
+                    first = message.timestamp()[1] - now_ms
+    out.flush(10)
+    reader.close()
+    return first
+
+
+def _campaign(name: str, trigger: object, now_ms: int) -> Campaign:
+    return Campaign(
+        id=name,
+        version=1,
+        name=name,
+        trigger=trigger,  # type: ignore[arg-type]
+        channels=("push",),
+        cooldown_ms=0,
+        updated_ms=now_ms,
+    )
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000
