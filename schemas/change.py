@@ -8,12 +8,13 @@ from msgspec import Meta, Struct
 
 from schemas.control import Campaign, Policy
 from schemas.event import SCHEMA_VERSION
+from schemas.experiment import Experiment
 
 Verb = Literal["new", "changed", "paused", "resumed", "withdrawn"]
 
 
 class Change(Struct, frozen=True):
-    """One change of a campaign or of the policy; ``key`` is that of the control record.
+    """One change of a campaign, an experiment or the policy; ``key`` is that of the control record.
 
     ``after`` is the record from then on, None where it was withdrawn; ``version`` is its version,
     or the last one that it had. A campaign's versions go on rising when it comes back. ``reason``
@@ -24,7 +25,7 @@ class Change(Struct, frozen=True):
     verb: Verb
     version: Annotated[int, Meta(ge=1)]
     at_ms: int
-    after: Campaign | Policy | None
+    after: Campaign | Policy | Experiment | None
     author: str = ""
     reason: str = ""
     schema_version: int = SCHEMA_VERSION

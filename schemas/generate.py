@@ -19,6 +19,7 @@ from schemas.deadletter import DeadLetter
 from schemas.decision import Decision
 from schemas.effect import Effect
 from schemas.event import BehaviorEvent
+from schemas.experiment_file import ExperimentFile
 from schemas.learning import Example, Reward
 from schemas.outcome import Outcome
 from schemas.policy_file import PolicyFile
@@ -28,7 +29,7 @@ from schemas.reasons import markdown
 CONTRACTS: Final[dict[str, Any]] = {
     "audit": AuditRecord,
     "behavior-event": BehaviorEvent,
-    "campaign-file": CampaignFile | PolicyFile,
+    "campaign-file": CampaignFile | PolicyFile | ExperimentFile,
     "change": Change,
     "control": ControlRecord,
     "dead-letter": DeadLetter,

@@ -27,6 +27,7 @@ from jobs.settings import Settings
 from schemas.change import Change, Verb
 from schemas.control import Campaign, ControlRecord, Policy, control_key
 from schemas.errors import InvalidRecord, UserMistake
+from schemas.experiment import Experiment
 from schemas.topics import CHANGES, CONTROL
 from schemas.wire import decode_control, encode
 
@@ -34,7 +35,7 @@ TRANSACTION: Final = "beckon-campaigns"
 _PATIENCE_S: Final = 20.0
 _decode: Final = msgspec.json.Decoder(Change).decode
 
-_AROUND: Final = ("campaign/", "policy/", "shop/", "list/", "forecast/", "item/")
+_AROUND: Final = ("campaign/", "policy/", "experiment/", "shop/", "list/", "forecast/", "item/")
 
 InForce = Mapping[str, Record]
 """Campaigns and policy in force, by control key."""
@@ -50,8 +51,8 @@ def plan(
     """The changes that make what is in force equal to the files.
 
     A change takes the next version and a date that is newer than the one it replaces; ``past`` has
-    the last versions of what once was in force. Campaigns that no file names are left alone unless
-    ``prune``; the policy is never withdrawn.
+    the last versions of what once was in force. Campaigns and experiments that no file names are
+    left alone unless ``prune``; the policy is never withdrawn.
     """
     changes = []
     named = set()
@@ -70,7 +71,7 @@ def plan(
         changes += [
             Change(key, "withdrawn", record.version, now_ms, None)
             for key, record in in_force.items()
-            if isinstance(record, Campaign) and key not in named
+            if isinstance(record, Campaign | Experiment) and key not in named
         ]
     return changes
 
@@ -98,7 +99,7 @@ def switch(
 
 def running(settings: Settings) -> dict[str, Record]:
     """Campaigns and policy in force, by control key; what cannot be read counts as absent."""
-    found = everything(settings, "campaign/", "policy/")
+    found = everything(settings, "campaign/", "policy/", "experiment/")
     return {control_key(record): record for record in found if is_record(record)}
 
 
@@ -198,4 +199,4 @@ def _verb(before: Record, after: Record) -> Verb:
 
 def is_record(record: ControlRecord) -> TypeGuard[Record]:
     """Whether a control record is one that files make."""
-    return isinstance(record, Campaign | Policy)
+    return isinstance(record, Campaign | Policy | Experiment)

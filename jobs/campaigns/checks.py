@@ -15,11 +15,14 @@ from schemas import triggers
 from schemas.campaign_file import CampaignFile
 from schemas.control import Campaign, Policy, control_key
 from schemas.errors import InvalidRecord, RefusedControl
+from schemas.experiment_file import ExperimentFile
+from schemas.learning_rules import learning_faults
 from schemas.policy_file import PolicyFile
 from schemas.trigger_forms import HoursForm, SegmentForm
 from schemas.units import moment_ms
 from schemas.wire import decode_control, encode
 from scoring.conditions import Condition, ConditionError, audience, when
+from scoring.experiments.assignment import faults as experiment_faults
 from scoring.gates import check as check_policy
 from scoring.offers import faults as offer_faults
 from scoring.world import World
@@ -32,12 +35,22 @@ _STEP: Final = re.compile(r"\.(\w+)")
 _ZONE: Final = "is no IANA time zone, such as Europe/Paris or Asia/Shanghai"
 
 
-def faults(document: Document, content: CampaignFile | PolicyFile) -> list[Fault]:
+def faults(document: Document, content: CampaignFile | PolicyFile | ExperimentFile) -> list[Fault]:
     """Everything that is wrong with one file of the right shape."""
+    if isinstance(content, ExperimentFile):
+        return list(_of_experiment(content))
     if isinstance(content, PolicyFile):
         return list(_of_policy(document, content))
     found = [*_of_period(content), *_of_zones(content), *_of_conditions(document, content)]
     return found or list(_of_campaign(document, content)) or list(_of_stream(content.record()))
+
+
+def _of_experiment(content: ExperimentFile) -> Iterator[Fault]:
+    for what in experiment_faults(content.record()):
+        yield ("variants",), what
+    for number, campaign in enumerate(content.campaigns):
+        if campaign in content.campaigns[:number]:
+            yield ("campaigns", number), f"{campaign} is named twice; once is enough"
 
 
 def _of_policy(document: Document, content: PolicyFile) -> Iterator[Fault]:
@@ -72,6 +85,8 @@ def _of_campaign(document: Document, content: CampaignFile) -> Iterator[Fault]:
             yield ("channels", number), f"{channel} is named twice; once is enough"
     if record.ends_ms is not None and record.ends_ms <= (record.starts_ms or 0):
         yield ("period", "until"), "the campaign ends before it begins; swap `from` and `until`"
+    for name, what in learning_faults(record.learning, channels):
+        yield ("learning", name), what
     trigger = triggers.fault(record.trigger)
     if trigger is not None:
         yield ("trigger", trigger[0]), trigger[1]

@@ -31,6 +31,7 @@ from jobs.words import moment
 from schemas.change import Change
 from schemas.control import Campaign, ControlRecord, control_key
 from schemas.errors import UserMistake
+from schemas.experiment import Experiment
 
 app = typer.Typer(
     help="Check, try, publish, pause and list campaign files.",
@@ -202,6 +203,10 @@ def _table(records: Iterable[Record]) -> list[str]:
             trigger = type(record.trigger).__struct_config__.tag
             about = f"{trigger}, {'/'.join(record.channels)}, holdout {record.holdout_ratio:.1%}"
             lines.append(f"{record.id:<24} v{record.version:<4} {record.status:<7} {about}")
+        elif isinstance(record, Experiment):
+            shares = ", ".join(f"{each.name} {each.share:.0%}" for each in record.variants)
+            about = f"experiment on {', '.join(record.campaigns)}: {shares}"
+            lines.append(f"{record.id:<24} v{record.version:<4} {'active':<7} {about}")
         else:
             about = f"holdout {record.holdout_ratio:.1%}, {len(record.caps)} caps"
             lines.append(f"{'(policy)':<24} v{record.version:<4} {'active':<7} {about}")

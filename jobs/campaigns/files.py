@@ -1,7 +1,8 @@
 """Campaign files: read, checked one by one and as a set, with a sentence for each mistake.
 
-A file is YAML, one campaign or the house policy (``kind: campaign``, ``kind: policy``). All files
-are checked before any is used, so a bad one never harms what runs.
+A file is YAML: one campaign, one experiment or the house policy (``kind: campaign``,
+``experiment``, ``policy``). All files are checked before any is used, so a bad one never harms what
+runs.
 """
 
 from __future__ import annotations
@@ -15,18 +16,21 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from jobs.campaigns.checks import faults
-from jobs.campaigns.oddities import absent, oddities, stranded, too_poor, unpaid
+from jobs.campaigns.oddities import absent, mixed_up, oddities, stranded, too_poor, unpaid
 from jobs.settings import Settings
 from jobs.yaml_file import Document
 from schemas.campaign_file import CampaignFile
 from schemas.control import Campaign, ControlRecord, Policy, control_key
 from schemas.errors import UserMistake
+from schemas.experiment import Experiment
+from schemas.experiment_file import ExperimentFile
 from schemas.policy_file import PolicyFile
 
-Record = Campaign | Policy
-FORMS: Final[dict[str, type[CampaignFile] | type[PolicyFile]]] = {
+Record = Campaign | Policy | Experiment
+FORMS: Final[dict[str, type[CampaignFile] | type[PolicyFile] | type[ExperimentFile]]] = {
     "campaign": CampaignFile,
     "policy": PolicyFile,
+    "experiment": ExperimentFile,
 }
 SUFFIXES: Final = (".yaml", ".yml")
 
@@ -95,6 +99,10 @@ def read_files(
                 odd += absent(file.record, around)
             warnings = (*file.warnings, *(document.mistake(*fault) for fault in odd))
             found.append(replace(file, warnings=warnings))
+        elif isinstance(file.record, Experiment):
+            every = [*(other.record for _, other in checked.values()), *(around or ())]
+            mistakes += [document.mistake(*fault) for fault in mixed_up(file.record, every)]
+            found.append(file)
         else:
             found.append(file)
     if mistakes:

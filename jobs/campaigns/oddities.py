@@ -20,6 +20,8 @@ from schemas.control import (
     Shop,
 )
 from schemas.event import ACTIONS
+from schemas.experiment import Experiment
+from schemas.experiment_file import ExperimentFile
 from schemas.policy_file import PolicyFile
 from schemas.triggers import (
     EventTrigger,
@@ -31,13 +33,18 @@ from schemas.triggers import (
 )
 from scoring.conditions import Condition, audience, when
 from scoring.conditions.meaning import everybody, nobody
+from scoring.experiments.assignment import overlaps
 
 DAY_MS: Final = 86_400_000
 _OUR_OWN: Final = frozenset({*ACTIONS, "*"})
 
 
-def oddities(document: Document, content: CampaignFile | PolicyFile, now_ms: int) -> list[Fault]:
+def oddities(
+    document: Document, content: CampaignFile | PolicyFile | ExperimentFile, now_ms: int
+) -> list[Fault]:
     """What is odd about one sound file."""
+    if isinstance(content, ExperimentFile):
+        return []
     if isinstance(content, PolicyFile):
         return list(_of_policy(content))
     return [
@@ -73,6 +80,17 @@ def stranded(policy: Policy, running: Iterable[ControlRecord]) -> Iterator[Fault
                     "left; keep the cost, or withdraw the campaign",
                 )
                 break
+
+
+def mixed_up(experiment: Experiment, around: Iterable[ControlRecord]) -> Iterator[Fault]:
+    """Campaigns that two experiments are about at once: it is refused."""
+    others = {
+        each.id: each
+        for each in around
+        if isinstance(each, Experiment) and each.id != experiment.id
+    }
+    for what in overlaps(experiment, others.values()):
+        yield ("campaigns",), what
 
 
 def too_poor(campaign: Campaign, policy: Policy) -> Iterator[Fault]:
