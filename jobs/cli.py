@@ -34,6 +34,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "offer": ("jobs.offer:app", "What a campaign would offer a customer, without any effect."),
     "why": ("jobs.why.command:app", "Why a customer was sent something, and why not."),
     "ledger": ("jobs.ledger:ledger", "Prove that every input has exactly one outcome."),
+    "prepare": ("jobs.prepare:prepare", "Sum up the archive by customer, by Flink batch SQL."),
     "train": ("jobs.train:train", "Fit the click model to the examples and publish it."),
     "nightly": (
         "jobs.nightly.command:nightly",
