@@ -26,7 +26,7 @@ def nightly(
         str, typer.Option(help="the newest day to use, YYYY-MM-DD; yesterday (UTC) when left out")
     ] = "",
     archive: Annotated[
-        Path | None, typer.Option(help="the archive; <data dir>/archive when left out")
+        Path | None, typer.Option(help="the archive; the configured one when left out")
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="run what is done, too")] = False,
     seed: Annotated[int, typer.Option(min=0, help="of all that is drawn")] = 42,
@@ -54,7 +54,7 @@ def nightly(
             name,
             console,
             force=force,
-            archive=archive or settings.data_dir / "archive",
+            archive=archive or settings.archive,
             settings=settings,
             night=night,
             seed=seed,
