@@ -102,8 +102,17 @@ class Golden(Struct, frozen=True):
     outputs: list[float]
 
 
+CANARY = "ctr-canary"
+"""Id of the model that is tried out beside the one in force."""
+
+
 class Model(Struct, frozen=True, tag_field="kind", tag="model"):
-    """A logistic CTR model as ONNX, with what is needed to prove it before use."""
+    """A logistic CTR model as ONNX, with what is needed to prove it before use.
+
+    That of the id `CANARY` scores only a ``share`` of the customers, by a hash of their id and its
+    version; every other is in force for all the rest. With a share of 0 it is proved and held, and
+    scores nobody.
+    """
 
     id: Slug
     version: Annotated[str, Meta(min_length=1, max_length=64)]
@@ -115,6 +124,7 @@ class Model(Struct, frozen=True, tag_field="kind", tag="model"):
     trained_rows: int | None = None
     updated_ms: int = 0
     schema_version: int = SCHEMA_VERSION
+    share: Ratio = 1.0
 
 
 class Cap(Struct, frozen=True):

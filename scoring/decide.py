@@ -88,7 +88,7 @@ def cancelled(
         gate=REASONS[reason].gate,
         reason=reason,
         score=0.0,
-        model_version=world.model.version,
+        model_version=world.model_for(user_id).version,
         policy_version=world.policy.version,
         due_ms=waiting.due_ms,
     )
@@ -282,7 +282,7 @@ class _Moment:
             gate=reason.gate,
             reason=code,
             score=candidate.score,
-            model_version=world.model.version,
+            model_version=world.model_for(self.user_id).version,
             policy_version=world.policy.version,
             value=candidate.value,
             due_ms=candidate.due_ms,
@@ -313,7 +313,7 @@ def _decision(
     candidate: Candidate, choice: Choice, losers: tuple[Loser, ...], world: World
 ) -> Decision:
     spec, trigger, at_ms = candidate.spec, candidate.trigger, candidate.at_ms
-    model, policy = world.model, world.policy
+    model, policy = world.model_for(candidate.user_id), world.policy
     degraded: tuple[str, ...] = ("no_model",) if model.version == PRIOR_VERSION else ()
     if candidate.score_failed:
         degraded = (*degraded, "score_failed")

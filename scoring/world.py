@@ -9,6 +9,7 @@ from xxhash import xxh3_64_intdigest
 
 from schemas.budget import Lease
 from schemas.control import (
+    CANARY,
     Campaign,
     CatalogueItem,
     ChannelMix,
@@ -67,6 +68,7 @@ class World:
     ``campaigns`` are the active ones by id, ``shops`` those of each chain, and ``every_shop``
     all of them under ``<chain>/<id>``; ``lists`` is what to recommend, by the list's id and what it
     goes with.
+    ``canary`` is a model on trial, which scores ``canary_share`` of the customers.
     ``leases`` are what the shards were lent of the budgets, and ``metered`` the active campaigns
     that have one. ``audited_share`` is 1 where every refusal must be told, as in a preview.
     """
@@ -75,6 +77,8 @@ class World:
         self.policy = Policy()
         self.campaigns: dict[str, Campaign] = {}
         self.model: LogisticModel = self._prior()
+        self.canary: LogisticModel | None = None
+        self.canary_share = 0.0
         self.posteriors: dict[tuple[str, str, str], Posterior] = {}
         self.mixes: dict[tuple[str, str, int], ChannelMix] = {}
         self.experiments: dict[str, Experiment] = {}
@@ -106,6 +110,14 @@ class World:
         if found is None:
             found = self._index = index(self.campaigns.values())
         return found
+
+    def model_for(self, user_id: str) -> LogisticModel:
+        """The model that scores this customer: the one in force, or the one on trial."""
+        canary = self.canary
+        if canary is None or not self.canary_share:
+            return self.model
+        drawn = xxh3_64_intdigest(f"{canary.version}\x1f{user_id}".encode())
+        return canary if drawn < self.canary_share * 2**64 else self.model
 
     def rules(self, spec: Campaign) -> Learning:
         """How a campaign's channels are chosen: as it says itself, else as the policy does."""
@@ -233,7 +245,11 @@ class World:
                     if record.budget is not None:
                         self.metered = (*self.metered, record)
             case Model():
-                self.model = verify(record)
+                proved = verify(record)
+                if record.id == CANARY:
+                    self.canary, self.canary_share = proved, record.share
+                else:
+                    self.model = proved
             case Policy():
                 try:
                     check(record)
@@ -325,7 +341,10 @@ class World:
             case "campaign":
                 self._forget(name)
             case "model":
-                self.model = self._prior()
+                if name == CANARY:
+                    self.canary, self.canary_share = None, 0.0
+                else:
+                    self.model = self._prior()
             case "policy":
                 self.policy = Policy()
                 self._chains.clear()

@@ -24,12 +24,16 @@ with it also forgery."""
 
 
 class Card(Struct, frozen=True):
-    """What a model is for, what it was made of and how well it does: its model card."""
+    """What a model is for, what it was made of and how well it does: its model card.
+
+    Rows newer than ``trained_until_ms`` had no part in it, so it may be judged on them.
+    """
 
     purpose: str
     not_for: str
     window: tuple[str, str]
     rows: int
+    trained_until_ms: int
     metrics: Metrics
     baseline: str
     groups: list[GroupMetrics] = []

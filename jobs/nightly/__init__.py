@@ -15,6 +15,7 @@ from jobs.nightly import (
     customers,
     examples,
     funnel,
+    judge,
     publish,
     quality,
     recommend,
@@ -35,6 +36,7 @@ STEPS: Final[dict[str, Step]] = {
     "budget": budget.run,
     "examples": examples.run,
     "ctr": ctr.run,
+    "judge": judge.run,
     # What follows gathers from all the others.
     "tags": tags.run,
     "publish": publish.run,

@@ -44,6 +44,7 @@ def run(context: Context) -> StepReport:
         not_for="choosing the channel, which is the bandit's; customers without marketing consent",
         window=data_window(rows.at_ms),
         rows=len(rows.labels),
+        trained_until_ms=int(rows.at_ms[found.test_from - 1]),
         metrics=found.metrics,
         baseline="the mean for everybody",
         groups=found.groups,

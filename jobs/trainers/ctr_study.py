@@ -7,6 +7,7 @@ so that what is published is one linear model in the stream's own features.
 
 from __future__ import annotations
 
+from hashlib import sha256
 from itertools import pairwise
 from typing import Any, Final
 
@@ -82,6 +83,7 @@ def study(
     """Train on rows in the order of time; the newest fifth measures and is never trained on.
 
     The first seven tenths train, the next tenth calibrates (Platt, which folds into the weights).
+    The model's version is ``version`` and a digest of its weights.
 
     Raises:
         UserMistake: too few rows, or too few of one kind.
@@ -99,10 +101,11 @@ def study(
     test_x, test_y = features[cut:], labels[cut:]
     scores = sigmoid(final.logits(test_x))
     inside = test_x[np.abs(test_x).max(axis=1) <= BOUND][-GOLDEN_ROWS:]
+    seen = sha256(final.weights.tobytes() + np.float64(final.bias).tobytes()).hexdigest()
     model = model_record(
         final.weights.tolist(),
         float(final.bias),
-        version,
+        f"{version}-{seen[:8]}",
         rows=inside.tolist(),
         auc=metrics.auc(test_y, scores),
         trained_rows=cut,

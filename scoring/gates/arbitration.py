@@ -22,7 +22,8 @@ LOST: Final = "lost_arbitration"
 
 def appraise(candidate: Candidate, customer_part: list[float], world: World) -> str | None:
     """Choose the offer, score it and work out what it is worth; a reason if that is too little."""
-    spec, trigger, model = candidate.spec, candidate.trigger, world.model
+    spec, trigger = candidate.spec, candidate.trigger
+    model = world.model_for(candidate.user_id)
     if not share_out(candidate, world):
         return "switched_off"
     features = _features(candidate, customer_part)

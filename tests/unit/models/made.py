@@ -1,0 +1,18 @@
+"""An artefact to test with."""
+
+import numpy as np
+
+from jobs.models.artefact import Artefact, Card
+from jobs.trainers.metrics import Measured, Metrics
+from scoring.features import FEATURES
+from scoring.onnx_export import model_record
+
+FIGURE = Measured(0.8, 0.7, 0.9)
+
+
+def artefact(version="v1"):
+    rng = np.random.default_rng(1)
+    rows = rng.uniform(-1, 1, (8, len(FEATURES))).tolist()
+    model = model_record(rng.normal(size=len(FEATURES)).tolist(), -2.0, version, rows=rows)
+    metrics = Metrics(100, 10, FIGURE, FIGURE, 0.01, 0.9)
+    return Artefact.of(model, Card("to rank", "to choose", ("a", "b"), 100, 5, metrics, "the mean"))
