@@ -7,10 +7,11 @@ SHELL := /bin/bash
 
 PYTHON ?= python3.11
 DEMO_S ?= 120
+NIGHTLY_ARGS ?=
 UV := .uv/bin/uv
 RUN := .venv/bin
 
-.PHONY: help setup check lint types chain unit test demo bench prove-stream prove-decisions schemas clean
+.PHONY: help setup check lint types chain unit test demo bench prove-stream prove-decisions prove-nightly schemas clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -55,6 +56,9 @@ prove-stream: setup ## replay, bad input and random kills; ends with one JSON li
 
 prove-decisions: setup ## a day of a million events with crashes, judged; one JSON line (about 10 minutes)
 	$(RUN)/python -m benchmarks.prove_decisions
+
+prove-nightly: setup ## the night shift on a million examples; ends with one JSON line of figures
+	$(RUN)/python -W ignore -m benchmarks.prove_nightly $(NIGHTLY_ARGS)
 
 schemas: setup ## write the JSON Schemas anew after a change of contract
 	$(RUN)/python -m schemas.generate

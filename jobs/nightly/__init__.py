@@ -11,6 +11,7 @@ from typing import Final
 
 from jobs.nightly import (
     budget,
+    contact,
     ctr,
     customers,
     examples,
@@ -37,6 +38,7 @@ STEPS: Final[dict[str, Step]] = {
     "examples": examples.run,
     "ctr": ctr.run,
     "judge": judge.run,
+    "contact": contact.run,
     # What follows gathers from all the others.
     "tags": tags.run,
     "publish": publish.run,
