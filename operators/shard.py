@@ -210,6 +210,7 @@ class Decider:
             saved = store.get(_SHARD)
             data, chunks = (None, 0) if saved is None else _decode_shard(saved)
             clock = ShardClock() if data is None else ShardClock.decode(data)
+            clock.resumed()
             published = self._published(clock.wall_ms)
             self.world.sealed.update((each.decision_id, each) for each in published)
             found = self._shards[name] = _Shard(

@@ -27,6 +27,7 @@ from scoring.conditions.syntax import (
 from state.fact import Fact
 from state.profile import Profile, catalogue
 from state.tagging import TAG_KINDS
+from state.tagging.traits import Traits
 from tests.strategies import START_MS, lives
 
 NUMBERS = ("price", "amount", "quantity")
@@ -186,7 +187,8 @@ def test_every_dimension_stays_within_the_range_that_its_name_states(life):
     profile = Profile(b"", life)
     now_ms = life[-1].ts if life else START_MS
     view = View(profile, now_ms)
-    expected = profile.dimensions(now_ms)
+    # Without the night's segmentation only the night's own word is known.
+    expected = {**profile.dimensions(now_ms), "segment": profile.tag(Traits).get("segment")}
     for name in of_profile().names.values():
         value = name.get(view)
         assert value == expected[name.name]
@@ -199,8 +201,9 @@ def test_every_dimension_stays_within_the_range_that_its_name_states(life):
         assert not name.words or value in name.words, name.name
 
 
-def test_the_vocabulary_of_an_audience_is_the_catalogue():
-    assert list(of_profile().names) == [dimension.name for dimension in catalogue()]
+def test_the_vocabulary_of_an_audience_is_the_catalogue_and_the_segment():
+    catalogued = [dimension.name for dimension in catalogue()]
+    assert list(of_profile().names) == [*catalogued, "segment"]
 
 
 def test_a_condition_reads_a_kind_of_tag_only_when_it_asks_for_it_and_only_once():

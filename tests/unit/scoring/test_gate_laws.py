@@ -18,6 +18,7 @@ from msgspec import convert
 
 from schemas import topics
 from schemas.control import Campaign, Cap, EventTrigger, Posterior, QuietHours
+from state.clock import QUIET_MS
 from tests.builders import DAY, EVEN, HOUR, MINUTE, abandonment, on_cart, policy
 from tests.harness import Harness
 
@@ -140,6 +141,7 @@ def play(life: Life, *, restarts: bool = False) -> tuple[list[dict[str, Any]], l
         told += [Told(each, len(records)) for each in stream.send(record, topic=topic)]
     before = len(stream.outputs[topics.DECISIONS])
     stream.tick(now_ms + 2 * DAY)
+    stream.tick(now_ms + 2 * DAY + QUIET_MS)  # after a restart it first waits for a backlog
     told += [Told(each, len(records)) for each in stream.outputs[topics.DECISIONS][before:]]
     return records, told
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from state.clock import IDLE_MS, ShardClock
+from state.clock import IDLE_MS, QUIET_MS, ShardClock
 
 T = 1_700_000_000_000
 
@@ -54,3 +54,41 @@ def test_the_clock_survives_its_bytes() -> None:
     clock.observe(3, T + 5, T + 6)
     clock.advance(100)
     assert ShardClock.decode(clock.encode()) == clock
+
+
+def test_a_partition_with_a_backlog_holds_the_clock_however_far_another_was_read() -> None:
+    clock = ShardClock()
+    taken_in = T + 600_000  # a day that is replayed: its events are not of today
+    clock.tick(taken_in + 3 * IDLE_MS, 0)
+    clock.observe(0, T - 60_000, taken_in)
+    clock.observe(1, T, taken_in + 2 * IDLE_MS)
+    assert clock.advance(0) == T - 60_000
+    clock.tick(taken_in + 3 * IDLE_MS + QUIET_MS - 1_000, 0)
+    assert clock.advance(0) == T - 60_000
+    clock.tick(taken_in + 3 * IDLE_MS + QUIET_MS, 0)  # nothing more came: it was read to its end
+    assert clock.advance(0) == T
+
+
+def test_the_wall_clock_moves_nothing_while_a_live_shard_has_a_backlog() -> None:
+    clock = ShardClock()
+    clock.tick(T + 90_000, 0)
+    clock.observe(0, T, T)
+    clock.advance(0)
+    assert clock.tick(T + 90_200, 0) == T
+    clock.observe(0, T + 89_000, T + 89_000)  # it has caught up
+    assert clock.tick(T + 90_400, 0) == T + 90_400 - 2_000
+
+
+def test_after_a_restart_every_partition_is_waited_for() -> None:
+    clock = ShardClock()
+    clock.tick(T, 0)
+    clock.observe(0, T, T)
+    clock.observe(1, T, T)
+    clock.advance(0)
+    clock.resumed()
+    clock.observe(1, T + 40_000, T + 40_000)
+    assert clock.advance(0) == T
+    assert clock.tick(T + 45_000, 0) == T
+    clock.observe(1, T + 44_000, T + 44_000)
+    clock.observe(0, T + 44_000, T + 44_000)
+    assert clock.advance(0) == T + 44_000
