@@ -26,6 +26,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "stop": ("jobs.run:stop", "Stop the stream with a savepoint."),
     "projector": ("jobs.projector:projector", "Keep the views in Redis and HBase up to date."),
     "archive": ("jobs.archive.command:app", "Keep what the stream saw as Parquet, by day."),
+    "import": ("jobs.archive.imports:import_", "Bring what parties know into the archive."),
     "campaigns": ("jobs.campaigns.commands:app", "Check, try, publish, pause and list campaigns."),
     "replay": ("jobs.replay:replay", "Publish events from CSV, JSONL or Parquet files."),
     "simulate": ("jobs.simulator:simulate", "Run a market of customers whose tastes are known."),

@@ -45,8 +45,9 @@ Publish = Callable[[BehaviorEvent, bytes], None]
 
 @dataclass
 class Report:
-    """What became of the rows."""
+    """What became of the rows; ``verb`` says what was done with the good ones."""
 
+    verb: str = "published"
     rows: int = 0
     published: int = 0
     refused: dict[str, int] = field(default_factory=dict)
@@ -70,7 +71,7 @@ class Report:
         refused = sum(self.refused.values())
         rate = self.rows / seconds if seconds > 0 else 0.0
         found = [
-            f"{self.rows:,} rows, {self.published:,} published, {refused:,} refused "
+            f"{self.rows:,} rows, {self.published:,} {self.verb}, {refused:,} refused "
             f"in {seconds:.1f} s ({rate:,.0f} rows/s)"
         ]
         for reason, count in sorted(self.refused.items(), key=lambda item: -item[1]):
@@ -139,7 +140,7 @@ def replay_files(
     pace = pace or Pace(0)
     for path in paths:
         remaining = None if limit is None else limit - report.rows
-        prefix = _id_prefix(path)
+        prefix = id_prefix(path)
         for number, row in enumerate(islice(read_rows(path, mapping), remaining), 1):
             report.rows += 1
             try:
@@ -250,7 +251,7 @@ def _format(path: Path) -> Format:
     return form
 
 
-def _id_prefix(path: Path) -> str:
+def id_prefix(path: Path) -> str:
     """The same for a file wherever it lies, packed or not."""
     return hashlib.sha256(path.name.removesuffix(".gz").encode()).hexdigest()[:16]
 
@@ -303,19 +304,22 @@ class KafkaEvents:
         self.trouble = str(error)
 
 
-class _Ticker:
+class Ticker:
     """A line on the standard error each second: overwritten on a terminal, appended elsewhere."""
 
-    def __init__(self, kafka: KafkaEvents | None) -> None:
+    def __init__(self, kafka: KafkaEvents | None = None) -> None:
+        """With a broker, its delivery reports are served as well."""
         self._kafka = kafka
         self._began = self._told = time.monotonic()
         self._terminal = sys.stderr.isatty()
 
     @property
     def seconds(self) -> float:
+        """Since it was made."""
         return time.monotonic() - self._began
 
     def __call__(self, report: Report) -> None:
+        """Tell how far it is, once a second at most."""
         if self._kafka is not None:
             self._kafka.poll()
         now = time.monotonic()
@@ -328,6 +332,7 @@ class _Ticker:
                   file=sys.stderr, flush=True)  # fmt: skip
 
     def close(self) -> None:
+        """End the line."""
         if self._terminal and self._told != self._began:
             print(file=sys.stderr)
 
@@ -385,7 +390,7 @@ def replay(
             raise UserMistake(f"there is no file {path}")
     kafka = None if dry_run else KafkaEvents(Settings())
     report = Report()
-    ticker = _Ticker(kafka)
+    ticker = Ticker(kafka)
     interrupted = False
     try:
         replay_files(files, ready, kafka or _discard, report, pace, limit, ticker)

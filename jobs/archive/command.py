@@ -78,7 +78,7 @@ def status(
                     "offsets": manifest.offsets,
                     "counted": counted,
                     "days": found,
-                    "erased": len(erased(root)),
+                    "erased": sum(not name.startswith("key:") for name in erased(root)),
                 }
             )
         )
@@ -97,7 +97,8 @@ def erase_customers(
 ) -> None:
     """Take customers out of every file, and keep out what comes of them later.
 
-    The archiver may run meanwhile. They are remembered by a SHA-256, never by their id.
+    The archiver may run meanwhile. What other parties brought of them goes as well. They are
+    remembered by a SHA-256, never by their id.
     """
     taken = erase(Settings().archive, users)
     total = sum(taken.values())

@@ -285,12 +285,25 @@ CONTROL: Final = ArchiveTable(
 )
 """Every control record as it came, for what was in force at any time; no value withdraws a key."""
 
-TABLES: Final[dict[str, ArchiveTable]] = {
-    table.name: table for table in (EVENTS, OUTCOMES, DECISIONS, EXAMPLES, REWARDS, CONTROL)
-}
-"""Every table, by its name."""
+IDENTITY: Final = ArchiveTable(
+    "identity",
+    "",
+    _schema(user_id=_TEXT, ours=_YES, party=_TEXT, kind=_TEXT, digest=_TEXT, ts=_WHOLE),
+    "ts",
+    ("user_id", "party", "kind", "digest"),
+    lambda _raw, _key: {},
+)
+"""By what imported customers can be known again (`jobs.archive.identity`); it is on no topic."""
 
-BY_TOPIC: Final[dict[str, ArchiveTable]] = {table.topic: table for table in TABLES.values()}
+TABLES: Final[dict[str, ArchiveTable]] = {
+    table.name: table
+    for table in (EVENTS, OUTCOMES, DECISIONS, EXAMPLES, REWARDS, CONTROL, IDENTITY)
+}
+"""Every table, by its name. Who is whom comes last: an erasure needs it until all else is done."""
+
+BY_TOPIC: Final[dict[str, ArchiveTable]] = {
+    table.topic: table for table in TABLES.values() if table.topic
+}
 
 
 def day_of(moment_ms: int, ingested_ms: int | None = None) -> date:

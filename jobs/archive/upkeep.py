@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from jobs.archive.identity import read_identities
 from jobs.archive.read import days, files
 from jobs.archive.tables import TABLES, ArchiveTable
 from jobs.archive.write import (
@@ -20,6 +21,7 @@ from jobs.archive.write import (
     PARTIAL,
     digest,
     erased,
+    erased_key,
     folder,
     locked,
     read_manifest,
@@ -62,14 +64,17 @@ def merge(root: Path, table: ArchiveTable, day: date, least: int = MERGED_FROM) 
 def erase(root: Path, users: Iterable[str]) -> dict[str, int]:
     """Take customers out of every file, and keep out whatever comes of them later.
 
-    They are remembered by a hash. May be killed and run again. Returns the rows taken out, by
+    With them goes what parties brought of them under other ids. They are remembered by a hash. May
+    be killed and run again. Returns the rows taken out, by
     table.
     """
     root.mkdir(parents=True, exist_ok=True)
-    wanted = sorted(set(users))
     taken: Counter[str] = Counter()
     with locked(root):
-        known = erased(root) | {digest(user) for user in wanted}
+        identities = read_identities(root)
+        wanted = sorted(identities.together(users))
+        keys = {key for user in wanted for key in identities.keys.get(user, ())}
+        known = erased(root) | {digest(user) for user in wanted} | {erased_key(key) for key in keys}
         replace_file(root / ERASED, "\n".join(sorted(known)).encode() + b"\n")
         ids = pa.array(wanted, pa.string())
         newest = read_manifest(root).batch

@@ -199,8 +199,13 @@ def digest(user_id: str) -> str:
     return hashlib.sha256(user_id.encode()).hexdigest()
 
 
+def erased_key(digest_of_key: str) -> str:
+    """How a key is remembered by which an erased customer could be known again."""
+    return f"key:{digest_of_key}"
+
+
 def erased(root: Path) -> frozenset[str]:
-    """The `digest` of each customer who was erased."""
+    """The `digest` of each customer who was erased, and each `erased_key` of theirs."""
     try:
         return frozenset((root / ERASED).read_text().split())
     except FileNotFoundError:
