@@ -20,7 +20,7 @@ from jobs.run import start_stream, stop_stream
 from jobs.settings import Settings
 from jobs.stack.local import LocalStack
 from schemas import topics
-from schemas.audit import Candidate, Outcomes
+from schemas.audit import AuditRecord, Outcomes
 from schemas.wire import encode
 from tests.live import Live
 
@@ -30,7 +30,7 @@ RESCALED_IN: Final = 2
 WORKERS: Final = 2
 PATIENCE_S: Final = 300.0
 
-_audit: Final = msgspec.json.Decoder(Outcomes | Candidate).decode
+_audit: Final = msgspec.json.Decoder(AuditRecord).decode
 
 
 class Ends:
