@@ -11,7 +11,7 @@ NIGHTLY_ARGS ?=
 UV := .uv/bin/uv
 RUN := .venv/bin
 
-.PHONY: help setup check lint types chain unit test demo bench prove-stream prove-decisions prove-nightly schemas clean
+.PHONY: help setup check lint types chain unit test demo bench prove-stream prove-decisions prove-nightly prove-learning schemas clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -59,6 +59,9 @@ prove-decisions: setup ## a day of a million events with crashes, judged; one JS
 
 prove-nightly: setup ## the night shift on a million examples; ends with one JSON line of figures
 	$(RUN)/python -W ignore -m benchmarks.prove_nightly $(NIGHTLY_ARGS)
+
+prove-learning: setup ## regret, lift, propensities, crashes, parity and replay of what learns; one JSON line
+	$(RUN)/python -m benchmarks.prove_learning
 
 schemas: setup ## write the JSON Schemas anew after a change of contract
 	$(RUN)/python -m schemas.generate

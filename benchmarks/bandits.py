@@ -189,12 +189,14 @@ def speed_and_floor(log: Log) -> tuple[float, float]:
     return fastest, least
 
 
-def drift(policy: ArmPolicy, seed: int) -> dict[str, float]:
-    """How a market that turns over after three hours is followed, at 2 000 messages an hour."""
+def drift(
+    policy: ArmPolicy, seed: int, an_hour: int = 2_000, half_life_ms: int = HOUR_MS
+) -> dict[str, float]:
+    """How a market that turns over after three hours is followed, by messages an hour each."""
     hours = 6
     market = Market(seed, turns_ms=3 * HOUR_MS)
     limits = Limits(floor=0.05)
-    log = play(market, policy, CAMPAIGNS * 2_000 * hours, hours, limits, HOUR_MS)
+    log = play(market, policy, CAMPAIGNS * an_hour * hours, hours, limits, half_life_ms)
     best = market.ratios()[1].argmax(axis=1)
     turned_ms = START_MS + 3 * HOUR_MS
     at = {0: turned_ms - 1, 1: turned_ms + HOUR_MS, 3: turned_ms + 3 * HOUR_MS - MINUTE_MS}
@@ -217,12 +219,14 @@ def drift(policy: ArmPolicy, seed: int) -> dict[str, float]:
 
 
 def ips_gap(log: Log, even: Log) -> float:
-    """Equal split's value by inverse propensity (Horvitz & Thompson, 1952) less what it earned."""
+    """Equal split's value by inverse propensity (Horvitz & Thompson, 1952) less what it earned.
+
+    Both met the same customers with the same luck, so the error is that of paired differences.
+    """
     shares, chosen = np.array(log.shares), np.array(log.chosen)
     weights = (1 / 3) / shares[np.arange(len(chosen)), chosen]
-    estimate, earned = weights * np.array(log.clicked), np.array(even.clicked)
-    error = (estimate.var(ddof=1) / len(estimate) + earned.var(ddof=1) / len(earned)) ** 0.5
-    return float((estimate.mean() - earned.mean()) / error)
+    off = weights * np.array(log.clicked) - np.array(even.clicked)
+    return float(off.mean() / (off.std(ddof=1) / len(off) ** 0.5))
 
 
 def chi_square(log: Log) -> float:

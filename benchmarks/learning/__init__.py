@@ -1,0 +1,1 @@
+"""What `benchmarks.prove_learning` tries, one promise a module; all of it in the core."""
