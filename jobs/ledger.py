@@ -15,18 +15,20 @@ import time
 from array import array
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from typing import Annotated, Any, Final
+from functools import reduce
+from operator import or_
+from typing import Annotated, Any, Final, get_args
 
 import msgspec
 import numpy as np
 import typer
-from msgspec import Struct, field
+from msgspec import Struct, defstruct, field
 from numpy.typing import NDArray
 from xxhash import xxh3_64_intdigest
 
 from jobs.kafka import Place, place_of, read_to_end, watermarks
 from jobs.settings import Settings
-from schemas.audit import OUTCOMES, Outcomes
+from schemas.audit import OUTCOMES, AuditRecord, Outcomes
 from schemas.topics import AUDIT, CONTROL, DEAD_LETTERS, DECISIONS, INPUTS
 from state.fact import id64
 
@@ -39,8 +41,8 @@ _GAP: Final = 65_535
 """Code of an offset without a record: a transaction's marker, or what an aborted one left."""
 
 
-class _Skipped(Struct, tag_field="kind", tag="candidate"):
-    """An audit record that is no concern of the ledger's."""
+class _Skipped(Struct):
+    """An audit record of another kind, which is no concern of the ledger's."""
 
 
 class _Letter(Struct):
@@ -54,7 +56,13 @@ class _Decision(Struct):
     status: str
 
 
-_audit: Final[msgspec.json.Decoder[Outcomes | _Skipped]] = msgspec.json.Decoder(Outcomes | _Skipped)
+def _passed_over(kind: type[Struct]) -> type[Struct]:
+    config = kind.__struct_config__
+    return defstruct("_Passed", [], bases=(_Skipped,), tag_field=config.tag_field, tag=config.tag)
+
+
+_kinds = [kind if kind is Outcomes else _passed_over(kind) for kind in get_args(AuditRecord)]
+_audit: Final[msgspec.json.Decoder[Any]] = msgspec.json.Decoder(reduce(or_, _kinds))
 _letter: Final = msgspec.json.Decoder(_Letter)
 _decision: Final = msgspec.json.Decoder(_Decision)
 
