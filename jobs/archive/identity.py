@@ -49,6 +49,11 @@ def keys_of(traits: Traits | None, secret: bytes) -> dict[str, str]:
     return found
 
 
+def own_key(user_id: str, secret: bytes) -> str:
+    """Of an id that is not ours: a key that nobody else has, so that its row says whose it is."""
+    return _hash(secret, f"id {user_id}")
+
+
 def read_secret(root: Path) -> bytes:
     """The key of an archive's hashes; made when there is none.
 
@@ -78,6 +83,10 @@ class Identities(Struct, frozen=True):
     customers: dict[str, str]
     ours: frozenset[str]
     keys: dict[str, frozenset[str]]
+
+    def foreign(self) -> frozenset[str]:
+        """The ids that are a party's own; the stream knows nobody by them."""
+        return frozenset(self.keys) - self.ours
 
     def together(self, users: Iterable[str]) -> set[str]:
         """These ids, and all others of the same customers."""

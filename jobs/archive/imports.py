@@ -17,7 +17,7 @@ from typing import Annotated, Final, cast
 import typer
 from msgspec.structs import replace
 
-from jobs.archive.identity import keys_of, read_identities, read_secret
+from jobs.archive.identity import keys_of, own_key, read_identities, read_secret
 from jobs.archive.people import PARTIES, Party, spoken_to
 from jobs.archive.tables import EVENTS, IDENTITY, Row, event_row
 from jobs.archive.write import Archive, digest, erased, erased_key
@@ -86,6 +86,8 @@ class Importer:
         if not self._ours:
             event = _under_own_id(event)
         keys = keys_of(event.traits, self._secret)
+        if not self._ours:
+            keys["id"] = own_key(event.user_id, self._secret)
         if digest(event.user_id) in self._gone or any(
             erased_key(key) in self._gone for key in keys.values()
         ):

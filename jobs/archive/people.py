@@ -8,14 +8,16 @@ parties' files came.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
+from datetime import date
 from pathlib import Path
 from typing import Any, Final, Literal
 
 from msgspec import Struct, field
 
 from jobs.archive.identity import Identities
-from jobs.archive.read import read
-from jobs.archive.tables import DECISIONS, EVENTS, OUTCOMES
+from jobs.archive.read import days, read
+from jobs.archive.tables import DECISIONS, EVENTS, OUTCOMES, ArchiveTable
 from schemas.event import TAGS
 from schemas.event import Consent as Said
 from state.fact import Fact
@@ -87,41 +89,54 @@ def spoken_to(said: Said | None, party: Party) -> Said | None:
     return Said(**kept) if kept else None
 
 
-def read_people(root: Path, known: Identities) -> dict[str, Person]:
-    """Every customer who has several ids, merged, by the id that stands for them.
+def read_people(root: Path, known: Identities, until: date = date.max) -> dict[str, Person]:
+    """Each id that is joined with others, and what is known under it up to the day ``until``.
 
-    Holds these customers and one day of the archive in memory.
+    Holds these ids and one day of the archive in memory.
     """
-    customers, ours = known.customers, known.ours
-    actions: dict[str, Counter[str]] = {user: Counter() for user in customers}
-    consents = {user: Consent() for user in customers}
-    arms: dict[str, dict[str, tuple[int, str]]] = {user: {} for user in customers}
+    actions: dict[str, Counter[str]] = {user: Counter() for user in known.customers}
+    consents = {user: Consent() for user in known.customers}
+    arms: dict[str, dict[str, tuple[int, str]]] = {user: {} for user in known.customers}
     words = [f"consent_{purpose}" for purpose in PURPOSES]
-    for row in _rows(root, EVENTS, ["user_id", "action", "ts", *words]):
+    for row in _rows(root, EVENTS, until, ["user_id", "action", "ts", *words]):
         user, action, ts, *said = row
-        if user in customers and action != TAGS:
-            actions[user][action] += 1
+        if user in consents:
             spoken = Said(**dict(zip(PURPOSES, said, strict=True)))
             consents[user].apply(Fact(ts, 0, 0, action, consent=spoken))
-    for user, kind, ts, channel in _rows(root, OUTCOMES, ["user_id", "kind", "ts", "channel"]):
-        if user in customers:
+            if action != TAGS:
+                actions[user][action] += 1
+    for row in _rows(root, OUTCOMES, until, ["user_id", "kind", "ts", "channel"]):
+        user, kind, ts, channel = row
+        if user in consents:
             consents[user].apply(Fact(ts, 0, 0, kind, channel=channel))
-    for user, ts, variant in _rows(root, DECISIONS, ["user_id", "decided_at_ms", "variant"]):
-        if user in customers and variant:
+    for user, ts, variant in _rows(root, DECISIONS, until, ["user_id", "decided_at_ms", "variant"]):
+        if user in arms and variant:
             experiment, _, arm = variant.partition("/")
             arms[user][experiment] = min((ts, arm), arms[user].get(experiment, (ts, arm)))
-    merged: dict[str, Person] = {}
-    for user in sorted(customers):
-        said_by = consents[user].known
-        yes = frozenset(name for name, (_, agreed) in said_by.items() if agreed)
-        no = frozenset(said_by) - yes
-        agreed = Agreed(yes if said_by and user in ours else None, no)
-        person = Person(frozenset({user}), dict(actions[user]), agreed, arms[user])
-        so_far = merged.get(customers[user])
-        merged[customers[user]] = person if so_far is None else merge(so_far, person)
-    return merged
+    people = {}
+    for user, consent in consents.items():
+        yes = frozenset(name for name, (_, agreed) in consent.known.items() if agreed)
+        spoke = bool(consent.known) and user in known.ours
+        agreed = Agreed(yes if spoke else None, frozenset(consent.known) - yes)
+        people[user] = Person(frozenset({user}), dict(actions[user]), agreed, arms[user])
+    return people
 
 
-def _rows(root: Path, table: Any, columns: list[str]) -> Any:
-    for _, found in read(root, table, columns=columns):
+def merged(people: Mapping[str, Person], customers: Mapping[str, str]) -> dict[str, Person]:
+    """The customers of several ids, by the id that stands for each."""
+    found: dict[str, Person] = {}
+    for user in sorted(people):
+        so_far = found.get(customers[user])
+        found[customers[user]] = people[user] if so_far is None else merge(so_far, people[user])
+    return found
+
+
+def withdrawn(own: Agreed, whole: Agreed) -> frozenset[str]:
+    """What was agreed to under an own id and does not hold for the customer as a whole."""
+    return (own.yes or frozenset()) - own.no - ((whole.yes or frozenset()) - whole.no)
+
+
+def _rows(root: Path, table: ArchiveTable, until: date, columns: list[str]) -> Any:
+    wanted = [day for day in days(root, table) if day <= until]
+    for _, found in read(root, table, wanted, columns):
         yield from zip(*(found[name].to_pylist() for name in columns), strict=True)

@@ -18,6 +18,7 @@ from jobs.nightly import (
     forecast,
     funnel,
     judge,
+    people,
     publish,
     purchase,
     quality,
@@ -32,6 +33,7 @@ from jobs.nightly.base import Step
 STEPS: Final[dict[str, Step]] = {
     "tables": tables.run,
     "quality": quality.run,
+    "people": people.run,
     "customers": customers.run,
     "segments": segments.run,
     "funnel": funnel.run,

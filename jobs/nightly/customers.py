@@ -13,6 +13,7 @@ from jobs.analytics.encoding import tag_weights
 from jobs.analytics.history import clean_day, merged, of_day, read_day
 from jobs.nightly.base import Fact, StepReport, StepStopped, Table
 from jobs.nightly.context import Context
+from jobs.nightly.people import joined, who_is_whom
 from jobs.nightly.stopping import stopping
 from schemas.topics import DAY_MS
 
@@ -31,6 +32,7 @@ def run(context: Context) -> StepReport:
     import pandas as pd
 
     files = context.table("events", DAYS)
+    known = who_is_whom(context)
     if not files:
         raise StepStopped(f"no events up to {context.day} in {context.archive_dir}; archive first")
     days = [(name, list(paths)) for name, paths in groupby(files, lambda path: path.parent.name)]
@@ -45,6 +47,7 @@ def run(context: Context) -> StepReport:
     with stopping():
         for name, paths in context.track(days, "days"):
             events, steps = clean_day(read_day(paths), name[4:])
+            events = joined(events, known)
             for each in steps:
                 told.setdefault(each.step, []).append(each)
             _note_interests(events, interests)
@@ -60,6 +63,7 @@ def run(context: Context) -> StepReport:
         facts=(
             Fact("days", len(days)),
             Fact("customers", len(customers)),
+            Fact("ids joined into others", sum(u != c for u, c in known.customers.items())),
             Fact("who bought", int((customers["orders"] > 0).sum())),
             Fact("with an interest of their own", int((unlike > 0).sum()), "by TF-IDF"),
         ),

@@ -16,6 +16,7 @@ from confluent_kafka import KafkaException
 from jobs.kafka import producer, watermarks
 from jobs.nightly.base import Fact, StepReport, StepStopped
 from jobs.nightly.context import Context
+from jobs.nightly.people import WITHDRAWALS
 from jobs.nightly.tags import EVENTS as FILE
 from schemas import topics
 from schemas.control import control_key
@@ -36,7 +37,10 @@ def run(context: Context) -> StepReport:
     """
     from jobs.nightly import STEPS
 
-    events = context.result("tags", FILE)
+    events = [
+        context.result("tags", FILE),
+        context.file(context.work_dir / "people" / WITHDRAWALS),
+    ]
     controls = [context.file(context.work_dir / name / CONTROL) for name in STEPS]
     try:
         watermarks(context.settings, [topics.EVENTS, topics.CONTROL])
@@ -68,19 +72,22 @@ def run(context: Context) -> StepReport:
     return StepReport(
         "Published",
         facts=(
-            Fact("tags", sent[topics.EVENTS], topics.EVENTS),
+            Fact("tags and withdrawals", sent[topics.EVENTS], topics.EVENTS),
             Fact("control records", sent[topics.CONTROL], topics.CONTROL),
         ),
     )
 
 
-def _records(controls: list[Any], events: Any) -> Iterator[tuple[str, str, bytes]]:
+def _records(controls: list[Any], events: list[Any]) -> Iterator[tuple[str, str, bytes]]:
     for path in controls:
         if not path.exists():
             continue
         for line in path.read_bytes().splitlines():
             yield topics.CONTROL, control_key(decode_control(line)), line
-    with events.open("rb") as file:
-        for line in file:
-            payload = line.rstrip(b"\n")
-            yield topics.EVENTS, msgspec.json.decode(payload)["user_id"], payload
+    for path in events:
+        if not path.exists():
+            continue
+        with path.open("rb") as file:
+            for line in file:
+                payload = line.rstrip(b"\n")
+                yield topics.EVENTS, msgspec.json.decode(payload)["user_id"], payload

@@ -24,6 +24,7 @@ from jobs.analytics.recommend import (
 from jobs.nightly.base import Fact, StepReport, StepStopped, Table
 from jobs.nightly.context import Context
 from jobs.nightly.drawing import COOL, SOFT, chart, figure
+from jobs.nightly.people import joined, who_is_whom
 from jobs.nightly.stopping import stopping
 from schemas.control import ItemList
 from schemas.topics import DAY_MS
@@ -106,9 +107,10 @@ def _events(context: Context) -> Any:
     if not files:
         raise StepStopped(f"no events up to {context.day} in {context.archive_dir}; archive first")
     parts = []
+    known = who_is_whom(context)
     with stopping():
         for name, paths in groupby(files, lambda path: path.parent.name):
-            day, _ = clean_day(read_day(paths), name[4:])
+            day = joined(clean_day(read_day(paths), name[4:])[0], known)
             columns = ["user_id", "item_id", "item_category", "price", "action", "ts"]
             day = day.loc[day["item_id"].notna(), columns]
             parts.append(day.astype({"item_category": "category", "action": "category"}))

@@ -16,6 +16,7 @@ import msgspec
 
 from jobs.nightly.base import Fact, StepReport, StepStopped, Table
 from jobs.nightly.context import Context
+from jobs.nightly.people import who_is_whom
 from schemas.event import TAGS, BehaviorEvent, Traits
 from schemas.topics import DAY_MS
 from schemas.wire import decode_event
@@ -50,7 +51,7 @@ def run(context: Context) -> StepReport:
         whole = table if whole is None else whole.combine_first(table)
     if whole is None:
         raise StepStopped("no step of this night has said anything of customers; run them first")
-    whole = whole.sort_index()
+    whole = whole[~whole.index.isin(who_is_whom(context).foreign())].sort_index()
     was = context.before(context.step, FILE)
     fresh = whole if was is None else _changed(whole, pd.read_parquet(was).set_index("user_id"))
     at_ms = (context.day.toordinal() - 719_163 + 1) * DAY_MS

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from jobs.archive.identity import SECRET, read_identities, read_secret
 from jobs.archive.imports import Importer
-from jobs.archive.people import Agreed, Party, read_people
+from jobs.archive.people import Agreed, Party, Person, merged, read_people
 from jobs.archive.read import days, read_day
 from jobs.archive.tables import DECISIONS, EVENTS, IDENTITY
 from jobs.archive.upkeep import erase
@@ -63,6 +63,11 @@ def rows(root: Path, table: Any) -> list[dict[str, Any]]:
     return [row for day in days(root, table) for row in read_day(root, table, day).to_pylist()]
 
 
+def people(root: Path) -> dict[str, Person]:
+    known = read_identities(root)
+    return merged(read_people(root, known), known.customers)
+
+
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
     root = tmp_path / "archive"
@@ -74,7 +79,8 @@ def root(tmp_path: Path) -> Path:
 def test_a_partners_customer_becomes_ours_by_the_address_they_share(root: Path) -> None:
     known = read_identities(root)
     assert known.customers == {"u1": "u1", "partner:7": "u1"}
-    person = read_people(root, known)["u1"]
+    assert known.foreign() == {"partner:7", "partner:8"}
+    person = people(root)["u1"]
     assert person.ids == {"u1", "partner:7"}
     assert person.actions == {"view": 2, "purchase": 1}
 
@@ -84,13 +90,12 @@ def test_the_order_in_which_files_come_does_not_matter(root: Path, tmp_path: Pat
     other.parent.mkdir()
     bring(other, "partner", PARTNER, "second")
     bring(other, "shop", SHOP, "first")
-    known = read_identities(other)
-    assert known.customers == read_identities(root).customers
-    assert read_people(other, known) == read_people(root, read_identities(root))
+    assert read_identities(other).customers == read_identities(root).customers
+    assert people(other) == people(root)
 
 
 def test_a_partners_refusal_counts_and_its_agreement_does_not(root: Path) -> None:
-    agreed = read_people(root, read_identities(root))["u1"].agreed
+    agreed = people(root)["u1"].agreed
     assert agreed == Agreed(frozenset({"marketing", "sms"}), frozenset({"sms"}))
     assert not agreed.allows("sms")
     [eve] = [row for row in rows(root, EVENTS) if row["user_id"] == "partner:8"]
@@ -106,14 +111,14 @@ def test_the_older_arm_of_two_ids_is_kept(root: Path) -> None:
             for user, at_ms, variant in given
         ]
         archive.append({DECISIONS.name: decisions})
-    assert read_people(root, read_identities(root))["u1"].arms == {"price": (AT, "a")}
+    assert people(root)["u1"].arms == {"price": (AT, "a")}
 
 
 def test_the_same_file_again_changes_nothing(root: Path) -> None:
-    events, people = rows(root, EVENTS), read_people(root, read_identities(root))
+    events, before = rows(root, EVENTS), people(root)
     bring(root, "partner", PARTNER, "second")
     assert rows(root, EVENTS) == events
-    assert read_people(root, read_identities(root)) == people
+    assert people(root) == before
 
 
 def test_addresses_and_numbers_are_nowhere_in_the_archive(root: Path) -> None:
@@ -128,7 +133,7 @@ def test_addresses_and_numbers_are_nowhere_in_the_archive(root: Path) -> None:
 
 
 def test_an_erased_customer_goes_from_all_parties_and_stays_away(root: Path) -> None:
-    assert erase(root, ["u1"]) == {"events": 3, "identity": 3}
+    assert erase(root, ["u1"]) == {"events": 3, "identity": 4}
     assert {row["user_id"] for row in rows(root, EVENTS)} == {"u2", "partner:8"}
     assert {row["user_id"] for row in rows(root, IDENTITY)} == {"u2", "partner:8"}
     report = bring(root, "broker", f"x,view,{AT},jen@a.example,,,\ny,view,{AT},,,,\n", "third")

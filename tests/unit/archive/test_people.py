@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jobs.archive.identity import MOST_HOLDERS, customer_of, keys_of
-from jobs.archive.people import Agreed, Person, merge, spoken_to, stricter
+from jobs.archive.people import Agreed, Person, merge, spoken_to, stricter, withdrawn
 from schemas.event import Consent, Traits
 from schemas.outcome import CHANNELS
 from state.tagging.consent import PURPOSES
@@ -57,6 +57,17 @@ def test_consent_never_loosens_by_a_merge(one, two):
                 assert side.yes is None or side.allows(channel)
                 assert not side.no & {"marketing", channel}
     assert stricter(both, one) == stricter(both, two) == both
+
+
+@given(agreements, agreements)
+def test_after_what_is_withdrawn_an_id_allows_no_more_than_its_customer(one, two):
+    whole = stricter(one, two)
+    taken = withdrawn(one, whole)
+    left = Agreed(one.yes, one.no | taken)
+    for channel in CHANNELS:
+        assert whole.allows(channel) or not left.allows(channel)
+    assert not withdrawn(left, whole)
+    assert not withdrawn(one, one)
 
 
 def test_two_that_agree_are_still_allowed_and_who_said_nothing_changes_nothing():
