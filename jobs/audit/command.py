@@ -22,7 +22,6 @@ from schemas.control import Model, control_key
 from schemas.errors import InvalidRecord, UserMistake
 from schemas.topics import INPUTS
 from schemas.wire import decode_control, encode
-from scoring.policies import POLICIES
 
 
 def audit(
@@ -50,7 +49,7 @@ def audit(
     if campaigns or model is not None:
         _what_if(settings, from_ms, to_ms, campaigns, model, as_json)
         return
-    log = ControlLog(control_log(settings), POLICIES["beta-thompson"]())
+    log = ControlLog(control_log(settings))
     found = rerun(inputs(settings), log, made(settings), from_ms, to_ms, shards=settings.shards)
     if as_json:
         typer.echo(json.dumps({**msgspec.to_builtins(found), "digest_equal": found.digest_equal}))

@@ -2,9 +2,11 @@
 
 The stream reads the control topic, one partition, in its order, so what is in force is at any
 moment a prefix of it. When the stream read a record is not recorded, only when Kafka took it in.
-But a decision names its campaign's version, the policy's, the model, and how many rewards its arm
-had learned from; those leave few prefixes. Among them the other arms' posteriors may still differ:
-the first is taken under which the policy gives the propensity that was logged.
+But a decision names its campaign's version, the policy's, the model, and how often its arm had
+changed; those leave few prefixes. Among them the campaign's mix of channels may still differ: the
+last is taken, by the time at which it was made, under which the draw had the propensity that was
+logged. Where a campaign has three channels, two mixes may give the drawn one the same share; the
+other shares, and with them the expected cost in the decision's ``value``, are then a guess.
 """
 
 from __future__ import annotations
@@ -13,12 +15,12 @@ from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from typing import Final, NamedTuple
 
-from schemas.control import Campaign, Model, Policy, Posterior
+from schemas.control import Campaign, ChannelMix, Model, Policy, Posterior, control_key
 from schemas.decision import Decision
 from schemas.errors import InvalidRecord
 from schemas.wire import decode_control
 from scoring.model import PRIOR_VERSION
-from scoring.policies.base import ArmPolicy
+from scoring.policies.base import share_of
 
 SLACK_MS: Final = 5_000
 """How long after Kafka took a record in the stream may still not have heard it."""
@@ -38,13 +40,11 @@ class ControlLog:
     A position p means that the first p entries are in force.
     """
 
-    def __init__(self, entries: Iterable[Entry], policy: ArmPolicy) -> None:
+    def __init__(self, entries: Iterable[Entry]) -> None:
         self.entries: list[Entry] = list(entries)
-        self._policy = policy
         self._times: list[int] = []
         self._versions: dict[str, tuple[list[int], list[object]]] = {}
-        self._arms: dict[str, list[tuple[float, float]]] = {}
-        self._prior: tuple[list[int], list[tuple[float, float]]] = ([0], [(1.0, 19.0)])
+        self._mixes: dict[tuple[str, str], list[tuple[int, ChannelMix]]] = {}
         newest_ms = 0
         for place, (came_ms, key, value) in enumerate(self.entries, 1):
             newest_ms = max(newest_ms, came_ms)
@@ -56,14 +56,13 @@ class ControlLog:
             match record:
                 case Campaign() | Policy():
                     self._note(key, place, record.version)
-                    if isinstance(record, Policy):
-                        self._prior[0].append(place)
-                        self._prior[1].append((record.prior_alpha, record.prior_beta))
                 case Model():
                     self._note("model", place, record.version)
                 case Posterior():
                     self._note(key, place, record.version)
-                    self._arms.setdefault(key, []).append((record.alpha, record.beta))
+                case ChannelMix():
+                    about = record.campaign_id, record.variant
+                    self._mixes.setdefault(about, []).append((place, record))
 
     def at(self, moment_ms: int) -> int:
         """The position of what Kafka had taken in by then."""
@@ -71,7 +70,9 @@ class ControlLog:
 
     def span(self, decision: Decision) -> tuple[int, int]:
         """The first and the last position at which a decision can have been made."""
-        arm = f"posterior/{decision.campaign_id}/{decision.channel}"
+        arm = control_key(
+            Posterior(decision.campaign_id, decision.channel, 1, 1, 0, variant=decision.variant)
+        )
         low, high = 0, len(self.entries)
         for key, version in (
             (f"campaign/{decision.campaign_id}", decision.campaign_version),
@@ -93,17 +94,11 @@ class ControlLog:
         low, high = self.span(decision)
         low, high = max(low, least), min(high, most)
         floor = self.at(came_ms - SLACK_MS)
-        keys = [f"posterior/{decision.campaign_id}/{channel}" for channel in channels]
-        place = channels.index(decision.channel) if decision.channel in channels else 0
-        changes = {low}
-        for key in keys:
-            places, _ = self._versions.get(key, ([], []))
-            changes.update(each for each in places if low < each <= high)
-        begins = sorted(changes)
+        mixes = self._mixes.get((decision.campaign_id, decision.variant), [])
+        begins = [low, *(place for place, _ in mixes if low < place <= high)]
         found = None
         for begin, end in zip(begins, [*(each - 1 for each in begins[1:]), high], strict=True):
-            arms = tuple(self._arm(key, begin) for key in keys)
-            if len(arms) < 2 or self._policy.probabilities(arms)[place] == decision.propensity:
+            if _fits(mixes, begin, decision, channels):
                 found = max(begin, min(end, floor))
                 if end >= floor:
                     break
@@ -128,9 +123,23 @@ class ControlLog:
             last += 1
         return places[first], places[last + 1] - 1 if last + 1 < len(places) else everywhere[1]
 
-    def _arm(self, key: str, position: int) -> tuple[float, float]:
-        places, _ = self._versions.get(key, ([], []))
-        known = bisect_right(places, position)
-        if known:
-            return self._arms[key][known - 1]
-        return self._prior[1][bisect_right(self._prior[0], position) - 1]
+
+def _fits(
+    mixes: Sequence[tuple[int, ChannelMix]],
+    position: int,
+    decision: Decision,
+    channels: Sequence[str],
+) -> bool:
+    """Whether a mix in force at a position, for some case, gives the propensity that was logged."""
+    if len(channels) < 2:
+        return True
+    in_force = {mix.case: mix for place, mix in mixes if place <= position}
+    if not in_force:  # the first mix was never published: nothing is known of it
+        return True
+    for mix in in_force.values():
+        shares: dict[str, float] = dict(zip(mix.channels, mix.shares, strict=True))
+        open_shares = [shares.get(channel, 0.0) for channel in channels]
+        place = channels.index(decision.channel)
+        if share_of(open_shares, place) == decision.propensity:
+            return True
+    return False

@@ -104,5 +104,11 @@ def draw(decision_id: str, shares: Sequence[float]) -> tuple[int, float] | None:
     return place, shares[place] / edges[-1]
 
 
+def share_of(shares: Sequence[float], place: int) -> float:
+    """The propensity with which `draw` would have drawn this place."""
+    awake = [share for share in shares if share > 0]
+    return shares[place] / list(accumulate(awake))[-1] if shares[place] > 0 else 0.0
+
+
 def _uniform(decision_id: str) -> float:
     return (xxh3_64_intdigest(decision_id.encode(), _SEED) >> 11) * 2.0**-53
