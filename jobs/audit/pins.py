@@ -3,10 +3,8 @@
 The stream reads the control topic, one partition, in its order, so what is in force is at any
 moment a prefix of it. When the stream read a record is not recorded, only when Kafka took it in.
 But a decision names its campaign's version, the policy's, the model, and how often its arm had
-changed; those leave few prefixes. Among them the campaign's mix of channels may still differ: the
-last is taken, by the time at which it was made, under which the draw had the propensity that was
-logged. Where a campaign has three channels, two mixes may give the drawn one the same share; the
-other shares, and with them the expected cost in the decision's ``value``, are then a guess.
+changed; those leave few prefixes. Among them the mix may still differ:
+the first is taken that gives the propensity that was logged.
 """
 
 from __future__ import annotations
@@ -44,13 +42,17 @@ class ControlLog:
         self.entries: list[Entry] = list(entries)
         self._times: list[int] = []
         self._versions: dict[str, tuple[list[int], list[object]]] = {}
-        self._mixes: dict[tuple[str, str], list[tuple[int, ChannelMix]]] = {}
+        self._mixes: dict[str, tuple[list[int], list[ChannelMix | None]]] = {}
         newest_ms = 0
         for place, (came_ms, key, value) in enumerate(self.entries, 1):
             newest_ms = max(newest_ms, came_ms)
             self._times.append(newest_ms)
+            if value is None:
+                if key in self._mixes:
+                    self._mix(key, place, None)
+                continue
             try:
-                record = None if value is None else decode_control(value)
+                record = decode_control(value)
             except InvalidRecord:
                 continue
             match record:
@@ -61,8 +63,7 @@ class ControlLog:
                 case Posterior():
                     self._note(key, place, record.version)
                 case ChannelMix():
-                    about = record.campaign_id, record.variant
-                    self._mixes.setdefault(about, []).append((place, record))
+                    self._mix(key, place, record)
 
     def at(self, moment_ms: int) -> int:
         """The position of what Kafka had taken in by then."""
@@ -71,7 +72,7 @@ class ControlLog:
     def span(self, decision: Decision) -> tuple[int, int]:
         """The first and the last position at which a decision can have been made."""
         arm = control_key(
-            Posterior(decision.campaign_id, decision.channel, 1, 1, 0, variant=decision.variant)
+            Posterior(decision.campaign_id, decision.channel, 1.0, 1.0, 0, variant=decision.variant)
         )
         low, high = 0, len(self.entries)
         for key, version in (
@@ -85,23 +86,39 @@ class ControlLog:
         return low, high
 
     def of(
-        self, decision: Decision, channels: Sequence[str], came_ms: int, least: int, most: int
+        self,
+        decision: Decision,
+        channels: Sequence[str],
+        came_ms: int,
+        least: int,
+        most: int,
+        later: int = 0,
     ) -> int:
         """The position at which a decision was made, from ``least`` to ``most``.
 
-        ``channels`` were open to the choice; unless they are known, the propensity tells nothing.
+        ``later`` passes over so many mixes under which it may have been made too.
+
+        ``channels`` were open to the choice; unless they are known, the propensity tells nothing,
+        nor does it before there was a mix: what is in force by then is in the versions.
         """
         low, high = self.span(decision)
         low, high = max(low, least), min(high, most)
         floor = self.at(came_ms - SLACK_MS)
-        mixes = self._mixes.get((decision.campaign_id, decision.variant), [])
-        begins = [low, *(place for place, _ in mixes if low < place <= high)]
+        mix = ChannelMix(
+            decision.campaign_id, (), (), 0, 0, variant=decision.variant, case=decision.case
+        )
+        places, mixes = self._mixes.get(control_key(mix), ([], []))
+        begins = [low, *(each for each in places if low < each <= high)]
         found = None
         for begin, end in zip(begins, [*(each - 1 for each in begins[1:]), high], strict=True):
-            if _fits(mixes, begin, decision, channels):
+            known = bisect_right(places, begin)
+            in_force = mixes[known - 1] if known else None
+            if in_force is None or _gives(in_force, decision, channels):
                 found = max(begin, min(end, floor))
                 if end >= floor:
-                    break
+                    later -= 1
+                    if later < 0:
+                        break
         return max(low, min(high, floor)) if found is None else found
 
     def _note(self, key: str, place: int, version: object) -> None:
@@ -123,23 +140,16 @@ class ControlLog:
             last += 1
         return places[first], places[last + 1] - 1 if last + 1 < len(places) else everywhere[1]
 
+    def _mix(self, key: str, place: int, mix: ChannelMix | None) -> None:
+        places, mixes = self._mixes.setdefault(key, ([], []))
+        places.append(place)
+        mixes.append(mix)
 
-def _fits(
-    mixes: Sequence[tuple[int, ChannelMix]],
-    position: int,
-    decision: Decision,
-    channels: Sequence[str],
-) -> bool:
-    """Whether a mix in force at a position, for some case, gives the propensity that was logged."""
-    if len(channels) < 2:
+
+def _gives(mix: ChannelMix, decision: Decision, channels: Sequence[str]) -> bool:
+    """Whether a decision can have been made under a mix: by its propensity, if it tells one."""
+    shares: dict[str, float] = dict(zip(mix.channels, mix.shares, strict=False))
+    if decision.channel not in channels or len(channels) < 2 or not shares.keys() >= {*channels}:
         return True
-    in_force = {mix.case: mix for place, mix in mixes if place <= position}
-    if not in_force:  # the first mix was never published: nothing is known of it
-        return True
-    for mix in in_force.values():
-        shares: dict[str, float] = dict(zip(mix.channels, mix.shares, strict=True))
-        open_shares = [shares.get(channel, 0.0) for channel in channels]
-        place = channels.index(decision.channel)
-        if share_of(open_shares, place) == decision.propensity:
-            return True
-    return False
+    open_shares = [shares[each] for each in channels]
+    return share_of(open_shares, channels.index(decision.channel)) == decision.propensity

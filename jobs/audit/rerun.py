@@ -8,7 +8,7 @@ Nothing is published, no state but this run's own is touched and nothing is sent
 from __future__ import annotations
 
 import hashlib
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final, NamedTuple
 
@@ -25,6 +25,9 @@ from schemas.wire import encode
 NEAR_MS: Final = 500
 """A decision that time led to is published so soon after the input that moved the clock."""
 MOST_TOLD: Final = 20
+MOST_TRIED: Final = 50
+"""Decisions of a shard for which other mixes are tried, and how many of each."""
+MOST_LATER: Final = 4
 _read: Final = msgspec.json.Decoder(Decision).decode
 
 
@@ -105,7 +108,7 @@ def rerun(
     span: set[str] = set()
     result = Rerun()
     for shard in sorted(by_shard.keys() | made_by.keys()):
-        found = _Shard(shard, log, made_by[shard]).run(by_shard[shard], to_ms)
+        found = _decided(shard, log, made_by[shard], by_shard[shard], to_ms)
         result.inputs += len(by_shard[shard])
         for moment_ms, decision in found:
             again.setdefault(decision.decision_id, decision)
@@ -115,6 +118,44 @@ def rerun(
         name: each.decision for name, each in recorded.items() if from_ms <= each.came_ms < to_ms
     }
     return _compared(result, wanted, again, span - recorded.keys())
+
+
+def _decided(
+    shard: str, log: ControlLog, made: Sequence[Made], inputs: Sequence[Input], to_ms: int
+) -> list[tuple[int, Decision]]:
+    """Everything that a shard decided, and when.
+
+    Two mixes may give a channel the same share, as where it is at its floor; then a decision may be
+    pinned to the wrong one, which its ``value`` shows, for that counts the cost of all channels.
+    Such a decision is pinned to a later one as long as this makes more decisions equal.
+    """
+    later: Counter[str] = Counter()
+    best = _Shard(shard, log, made, later).run(inputs, to_ms)
+    wrong = _of_other_value(best, made)
+    for name in wrong[:MOST_TRIED]:
+        for _ in range(MOST_LATER):
+            later[name] += 1
+            found = _Shard(shard, log, made, later).run(inputs, to_ms)
+            left = _of_other_value(found, made)
+            if len(left) < len(wrong):
+                best, wrong = found, left
+                break
+        else:
+            del later[name]
+    return best
+
+
+def _of_other_value(found: Iterable[tuple[int, Decision]], made: Iterable[Made]) -> list[str]:
+    """Decisions made again in which nothing but the value differs, by id."""
+    again: dict[str, Decision] = {}
+    for _, decision in found:
+        again.setdefault(decision.decision_id, _content(decision))
+    pairs = [(again.get(each.decision.decision_id), _content(each.decision)) for each in made]
+    return [
+        one.decision_id
+        for one, other in pairs
+        if one is not None and one != other and replace(one, value=other.value) == other
+    ]
 
 
 def _compared(
@@ -147,7 +188,9 @@ def _content(decision: Decision) -> Decision:
 class _Shard:
     """One shard's inputs again."""
 
-    def __init__(self, name: str, log: ControlLog, made: Sequence[Made]) -> None:
+    def __init__(
+        self, name: str, log: ControlLog, made: Sequence[Made], later: Mapping[str, int]
+    ) -> None:
         self._name = name
         self._log = log
         self._decider = Decider(DeciderConfig(lends=True))
@@ -156,7 +199,7 @@ class _Shard:
         self._found: list[tuple[int, Decision]] = []
         self._made = made
         self._next = 0
-        self._pins = _pins(log, made)
+        self._pins = _pins(log, made, later)
 
     def run(self, inputs: Sequence[Input], to_ms: int) -> list[tuple[int, Decision]]:
         """Everything that the shard decided, and when."""
@@ -214,7 +257,7 @@ class _Shard:
                 self._found.append((moment_ms, _read(value.encode("latin-1"))))
 
 
-def _pins(log: ControlLog, made: Sequence[Made]) -> list[int]:
+def _pins(log: ControlLog, made: Sequence[Made], later: Mapping[str, int]) -> list[int]:
     """Where in the log each decision of a shard was made, and the log's end.
 
     What is in force only moves on: none was made later than every one that follows it allows.
@@ -228,7 +271,11 @@ def _pins(log: ControlLog, made: Sequence[Made]) -> list[int]:
     for each, latest in zip(made, most, strict=False):
         latest = max(position, latest)
         position = max(
-            position, log.of(each.decision, each.channels, each.came_ms, position, latest)
-        )
+            position,
+            log.of(
+                each.decision, each.channels, each.came_ms, position, latest,
+                later.get(each.decision.decision_id, 0),
+            ),
+        )  # fmt: skip
         pins.append(position)
     return [*pins, len(log.entries)]
