@@ -29,6 +29,7 @@ def test_every_promise_holds_in_small(
         ("ips_gap_se", -2.1),
         ("chi_square_rejected", 40),
         ("posterior_differences", 1),
+        ("parity_mismatches", 1),
         ("ftrl_accuracy", 0.89),
     ):
         assert len(prove_learning.broken_promises({**line, name: worse})) == 1
