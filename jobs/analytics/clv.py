@@ -22,6 +22,8 @@ Numbers = NDArray[np.float64]
 LEAST: Final = 50
 """Customers who came back that a fit needs; fewer say too little of the others."""
 
+_QUANTILES: Final = 128
+
 
 class Frequency(Struct, frozen=True):
     """BG/NBD: purchase rates are Gamma(``r``, ``alpha``), chances to leave Beta(``a``, ``b``)."""
@@ -40,7 +42,23 @@ class Frequency(Struct, frozen=True):
         reach = alpha + age_
         lost = hyp2f1(r + x, b + x, a + b + x - 1, days / (reach + days))
         grown = (a + b + x - 1) / (a - 1) * (1 - (reach / (reach + days)) ** (r + x) * lost)
+        broken = ~np.isfinite(grown)
+        if broken.any():  # customers nearly alike have an r beyond what hyp2f1 can do
+            x_, reach_ = np.broadcast_arrays(x, reach)
+            grown = np.where(broken, self._averaged(days, x_, reach_), grown)
         return np.asarray(grown * self.alive(x, last, age_))
+
+    def _averaged(self, days: float, x: Numbers, reach: Numbers) -> Numbers:
+        """The same, of who is active, as a mean over the chances to leave that they may have."""
+        from scipy.special import betaincinv
+
+        counts, place = np.unique(x, return_inverse=True)
+        place = place.reshape(x.shape)
+        grown = np.zeros(x.shape)
+        for share in (np.arange(_QUANTILES) + 0.5) / _QUANTILES:
+            chance = np.maximum(betaincinv(self.a, self.b + counts, share), 1e-12)[place]
+            grown -= np.expm1(-(self.r + x) * np.log1p(chance * days / reach)) / chance
+        return grown / _QUANTILES
 
     def alive(self, repeats: Any, last: Any, age: Any) -> Numbers:
         """The probability that each customer has not left."""

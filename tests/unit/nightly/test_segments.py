@@ -139,6 +139,17 @@ def test_the_published_example_of_bg_nbd():
     assert cdnow.expected(39, 2, 30.43, 38.86) == pytest.approx(1.226, abs=5e-4)
 
 
+def test_bg_nbd_of_customers_who_are_all_alike_is_still_a_number():
+    known = Frequency(0.243, 4.414, 0.793, 2.426)
+    x, age = np.arange(8.0), np.full(8, 30.0)
+    averaged = known._averaged(39, x, known.alpha + age) * known.alive(x, age, age)
+    assert averaged == pytest.approx(known.expected(39, x, age, age), rel=5e-3)
+    alike = Frequency(18_577.7, 227_569.8, 0.0413, 102.956)  # the rate is 0.0816 a day, for all
+    left = alike.expected(90, x, age, age)
+    assert (left > 0.9 * 90 * 0.0816 * alike.alive(x, age, age)).all()
+    assert (left < 90 * 0.0817).all()
+
+
 def test_bg_nbd_finds_the_parameters_it_was_drawn_from():
     found = fit_frequency(*shoppers(20_000, 1))
     for name, truth in (("r", 0.8), ("alpha", 30.0), ("a", 0.9), ("b", 2.5)):
