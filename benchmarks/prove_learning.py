@@ -13,6 +13,7 @@ the posterior in use) is not claimed here; the tests marked ``flink`` and ``stac
 - ``posterior_differences``: arms whose published posterior is not what examples and rewards say,
   after crashes at random points
 - ``parity_mismatches``: examples of a played market whose score is not the model's own graph's
+- ``digest_equal``: whether an hour of a market, decided again from its record, is the same
 - ``ftrl_accuracy``: of the learner in the stream, in one pass over the phishing data; null without
 
 ``--quick`` does the same on less, for CI. A promise that is broken makes the exit code 1.
@@ -29,7 +30,7 @@ from typing import Any, Final
 from scipy.stats import binom
 
 from benchmarks.bandits import MINUTE_MS, Market, chi_square, drift, ips_gap, play
-from benchmarks.learning import crashes, experiments, online, parity
+from benchmarks.learning import crashes, experiments, online, parity, replay
 from jobs.archive.parity import CHECKED, MISMATCHED
 from scoring.policies.thompson import BetaThompson
 
@@ -124,6 +125,7 @@ def main() -> int:
         ("experiments", lambda: intervals(*((40, 1_000) if quick else (100, 2_000)))),
         ("crashes", lambda: crashing(*((2, 30) if quick else (20, 60)))),
         ("parity", lambda: compared(2_000 if quick else 100_000)),
+        ("replay", lambda: replay.again(2_000 if quick else 10_000)._asdict()),
     ):
         line |= found()
         tell(f"{name}: done")
@@ -162,6 +164,8 @@ def broken_promises(line: Mapping[str, Any]) -> list[str]:
         "scores are those of the model's graph": (
             line["parity_checked"] > 0 == line["parity_mismatches"]
         ),
+        "a replay decides the same": line["digest_equal"] and line["replayed"] > 0,
+        "a replay moves no posterior": line["posteriors_unmoved"],
         "the learner is as accurate as is published": (
             line["ftrl_accuracy"] is None or line["ftrl_accuracy"] >= PUBLISHED_ACCURACY
         ),

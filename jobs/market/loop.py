@@ -80,6 +80,7 @@ class Engine:
 
     ``control`` is put in force first; posteriors are from then on what the learner publishes.
     With ``keep_examples``, ``kept`` holds the examples and rewards that a model is trained on.
+    ``learned`` is the learner's state by campaign.
     """
 
     def __init__(self, control: Iterable[ControlRecord], *, keep_examples: bool = False) -> None:
@@ -89,7 +90,7 @@ class Engine:
         policy = self.decider.world.policy
         self.learner = Learner((policy.prior_alpha, policy.prior_beta))
         self._store = MemoryStore()
-        self._learned: dict[str, bytes] = {}
+        self.learned: dict[str, bytes] = {}
         self._offset = 0
         self._keep = keep_examples
         self.kept: list[Example | Reward] = []
@@ -117,9 +118,9 @@ class Engine:
 
     def _learn(self, outputs: Iterable[str]) -> None:
         for campaign, messages in heard(outputs).items():
-            before = self._learned.get(campaign)
+            before = self.learned.get(campaign)
             state, published = self.learner.on_messages(campaign, before, messages)
-            self._learned[campaign] = state
+            self.learned[campaign] = state
             for output in published:
                 topic, key, *value = output.split(SEPARATOR, 2)
                 if topic == CONTROL:

@@ -30,6 +30,8 @@ def test_every_promise_holds_in_small(
         ("chi_square_rejected", 40),
         ("posterior_differences", 1),
         ("parity_mismatches", 1),
+        ("digest_equal", False),
+        ("posteriors_unmoved", False),
         ("ftrl_accuracy", 0.89),
     ):
         assert len(prove_learning.broken_promises({**line, name: worse})) == 1
