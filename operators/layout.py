@@ -270,9 +270,18 @@ def _pace(stream: DataStream, window_ms: int) -> None:
     made.setBufferTimeout(0)
     for step in made.getTransitivePredecessors():
         if step.getClass().getSimpleName() == "PartitionTransformation":
-            for feeds in step.getInputs():
+            for feeds in _feeding(step):
                 if feeds.getBufferTimeout() < 0:  # not yet told by those before us
                     feeds.setBufferTimeout(max(1, window_ms // 5))
+
+
+def _feeding(step: Any) -> list[Any]:
+    """The steps whose records a step takes; a union is no step of its own."""
+    found: list[Any] = []
+    for feeds in step.getInputs():
+        union = feeds.getClass().getSimpleName() == "UnionTransformation"
+        found += _feeding(feeds) if union else [feeds]
+    return found
 
 
 def _options(topics: Sequence[str], options: Mapping[str, str]) -> str:
