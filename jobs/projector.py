@@ -13,7 +13,6 @@ stream wrote it, so there is no producer to send it back to, and the customer's 
 from __future__ import annotations
 
 import random
-import signal
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -28,6 +27,7 @@ from confluent_kafka import TIMESTAMP_NOT_AVAILABLE, Consumer, KafkaException, M
 from confluent_kafka import TopicPartition as Place
 
 from jobs import kafka
+from jobs.service import begin_service
 from jobs.settings import Settings
 from jobs.views import open_view
 from schemas.errors import InvalidRecord, StoreUnavailable
@@ -253,15 +253,5 @@ def projector(
     ] = None,
 ) -> None:
     """Keep the views in Redis and HBase up to date until SIGTERM or Ctrl-C."""
-    stop = Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
-    structlog.configure(
-        processors=[
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.JSONRenderer(),
-        ],
-        logger_factory=structlog.WriteLoggerFactory(),
-    )
+    stop = begin_service()
     project(Settings(), store or list(STORES), stop)

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import json
-import signal
-from threading import Event
 from typing import Annotated
 
-import structlog
 import typer
 
 from jobs.archive.archiver import Archiver
@@ -16,6 +13,7 @@ from jobs.archive.read import days
 from jobs.archive.tables import TABLES
 from jobs.archive.upkeep import erase
 from jobs.archive.write import Archive, erased, read_manifest
+from jobs.service import begin_service
 from jobs.settings import Settings
 
 app = typer.Typer(
@@ -44,17 +42,7 @@ def archive(
     """
     if context.invoked_subcommand is not None:
         return
-    stop = Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
-    structlog.configure(
-        processors=[
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.JSONRenderer(),
-        ],
-        logger_factory=structlog.WriteLoggerFactory(),
-    )
+    stop = begin_service()
     settings = Settings()
     with Archive(settings.archive) as kept:
         Archiver(settings, kept, every_s=every_s, most=most, parity_share=parity_share).run(stop)

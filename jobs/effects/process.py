@@ -7,7 +7,6 @@ the file it is made anew from what Kafka keeps of the topics. What it publishes 
 
 from __future__ import annotations
 
-import signal
 import time
 from collections.abc import Iterable
 from pathlib import Path
@@ -24,6 +23,7 @@ from redis.exceptions import RedisError
 
 from jobs import kafka
 from jobs.campaigns.changes import publish, switch
+from jobs.service import begin_service
 from jobs.settings import Settings
 from schemas import topics
 from schemas.decision import Decision
@@ -276,15 +276,5 @@ def effects(
     go to the topic beckon.effects.v1 and to Redis (effect:CAMPAIGN), by campaign, channel, segment
     and hour. `beckon report` shows them.
     """
-    stop = Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
-    structlog.configure(
-        processors=[
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.JSONRenderer(),
-        ],
-        logger_factory=structlog.WriteLoggerFactory(),
-    )
+    stop = begin_service()
     Effects(Settings(), every_s=every_s, save_s=save_s).run(stop)
