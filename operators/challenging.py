@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from math import log
-from typing import Final, Protocol
+from typing import Final, NamedTuple, Protocol
 
 import msgspec
 from msgspec import Struct
@@ -33,6 +33,7 @@ _MAGIC: Final = b"BKC"
 _LEAST: Final = 1e-12
 _read_reward: Final = msgspec.json.Decoder(Reward).decode
 _read_example: Final = msgspec.json.Decoder(Example).decode
+_read_shadow: Final = msgspec.json.Decoder(Shadow).decode
 _encode: Final = msgspec.msgpack.Encoder().encode
 
 
@@ -50,6 +51,14 @@ class Unlabelled(Protocol):
     def remove(self, key: str) -> None:
         """Forget an example that is there."""
         ...
+
+
+class Losses(NamedTuple):
+    """Sums over examples that were labelled: how many, and the loss of either in nats."""
+
+    examples: int
+    champion: float
+    challenger: float
 
 
 class _Waiting(Struct, array_like=True):
@@ -101,6 +110,24 @@ def on_messages(
     return shadow.encode(), [f"{AUDIT}{SEPARATOR}{names.CHALLENGER}{SEPARATOR}{value}"]
 
 
+def losses(outputs: Iterable[str]) -> Losses:
+    """What outputs of `on_messages` add to the losses, for whoever counts them."""
+    rows = [row for output in outputs for row in _told(output.split(SEPARATOR, 2)[2]).rows]
+    return Losses(
+        len(rows),
+        sum(_loss(label, champion) for _, label, champion, _ in rows),
+        sum(_loss(label, challenger) for _, label, _, challenger in rows),
+    )
+
+
+def _told(value: str) -> Shadow:
+    return _read_shadow(value.encode("latin-1"))
+
+
+def _loss(label: int, score: float) -> float:
+    return -log(max(score if label else 1.0 - score, _LEAST))
+
+
 class _Shadow:
     """Champion and challenger over the examples of one set of features; others start anew."""
 
@@ -121,8 +148,7 @@ class _Shadow:
         state = self._state
         label = int(reward.kind == "clicked")
         predicted = self._learner.learn(waiting.features, label)
-        right = waiting.score if label else 1.0 - waiting.score
-        state.champion_loss -= log(max(right, _LEAST))
+        state.champion_loss += _loss(label, waiting.score)
         state.newest_ms = max(state.newest_ms, reward.ts)
         self._rows.append((reward.decision_id, label, waiting.score, predicted))
 

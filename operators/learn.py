@@ -40,14 +40,24 @@ class Learn(Shipped, KeyedProcessFunction):
             MapStateDescriptor(names.UNLABELLED, Types.STRING(), Types.PICKLED_BYTE_ARRAY())
         )
         self._learner = Learner(*self._config)
+        metrics = runtime_context.get_metrics_group()
+        self._losses = [metrics.counter(name) for name in names.LOSSES]
 
     def process_element(self, value: Row, ctx: Any) -> Iterable[Row]:
         """Learn from a batch of one campaign, or of all for the challenger."""
         key, messages, before = value[0], value[1], self._state.value()
         if key == names.CHALLENGER:
             state, outputs = challenging.on_messages(before, self._unlabelled, messages)
+            self._count(outputs)
         else:
             state, outputs = self._learner.on_messages(key, before, messages)
         if state is not None:
             self._state.update(state)
         return (Row(outputs, []),) if outputs else ()
+
+    def _count(self, outputs: list[str]) -> None:
+        examples, champion, challenger = challenging.losses(outputs)
+        for metric, what in zip(
+            self._losses, (examples, champion * 1e6, challenger * 1e6), strict=True
+        ):
+            metric.inc(round(what))

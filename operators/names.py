@@ -36,6 +36,15 @@ LEDGER: Final = "ledger-v1"
 CHALLENGER: Final = "*challenger"
 """The key of the challenger among campaigns, whose ids have no such sign."""
 
+LOSSES: Final = (
+    "beckon_challenger_examples_total",
+    "beckon_champion_loss_micronats_total",
+    "beckon_challenger_loss_micronats_total",
+)
+"""Metrics of `learn`: examples that were labelled, and the summed log loss over them of the model
+that decided and of the challenger. The rate of a loss over that of the examples, in Prometheus, is
+the log loss of the span that one looks at, in millionths of a nat."""
+
 _NOT_A_WORD: Final = re.compile(r"[^a-z0-9]+")
 
 
