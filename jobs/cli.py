@@ -31,6 +31,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "replay": ("jobs.replay:replay", "Publish events from CSV, JSONL or Parquet files."),
     "simulate": ("jobs.simulator:simulate", "Run a market of customers whose tastes are known."),
     "profile": ("jobs.profile:profile", "Show what is known of a customer."),
+    "learned": ("jobs.learned:learned", "Show what was learned of each campaign's channels."),
     "preview": ("jobs.preview:app", "What would be decided at an event, without any effect."),
     "offer": ("jobs.offer:app", "What a campaign would offer a customer, without any effect."),
     "why": ("jobs.why.command:app", "Why a customer was sent something, and why not."),

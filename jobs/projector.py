@@ -15,26 +15,26 @@ from __future__ import annotations
 import random
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from threading import Event
-from typing import Annotated, Any, Final, NamedTuple, cast
+from typing import Annotated, Any, Final
 
 import structlog
 import typer
-from confluent_kafka import TIMESTAMP_NOT_AVAILABLE, Consumer, KafkaException, Message
+from confluent_kafka import OFFSET_END, TIMESTAMP_NOT_AVAILABLE, Consumer, KafkaException, Message
 from confluent_kafka import TopicPartition as Place
 
 from jobs import kafka
 from jobs.service import begin_service
 from jobs.settings import Settings
+from jobs.view_batch import Poison, coordinates, read_batch, topics
 from jobs.views import open_view
-from schemas.errors import InvalidRecord, StoreUnavailable
-from schemas.profile import Profile
-from schemas.topics import DECISIONS, PROFILES
+from schemas.errors import StoreUnavailable
+from schemas.topics import AUDIT
 from state.stores import STORES
-from state.stores.base import Batch, View, new_facts, read_decision, read_profile, update_of
+from state.stores.base import Batch, View
 
 BATCH: Final = 1_000
 BATCH_S: Final = 0.05
@@ -49,71 +49,9 @@ CONSUMER: Final = {
 }
 
 
-class Poison(NamedTuple):
-    """A record that cannot be understood."""
-
-    topic: str
-    partition: int
-    offset: int
-    reason: str
-
-
 def group(store: str) -> str:
     """The consumer group of a store's view."""
     return f"beckon-projector-{store}"
-
-
-def topics(view: View) -> list[str]:
-    """What a view is made from."""
-    return [PROFILES, DECISIONS] if view.KEEPS_HISTORY else [PROFILES]
-
-
-def read_batch(messages: Iterable[Message], view: View) -> tuple[Batch, list[Poison]]:
-    """The records as a view takes them, and those that nobody can take."""
-    batch = Batch()
-    poison: list[Poison] = []
-    newest: dict[str, tuple[Profile, Message]] = {}
-    for message in messages:
-        with _sparing(message, poison):
-            value = message.value()
-            if message.topic() == DECISIONS:
-                batch.decisions.append(read_decision(value or b""))
-            elif value is None:
-                user = _user(message)
-                newest.pop(user, None)
-                batch.facts.pop(user, None)
-                batch.erased.add(user)
-            else:
-                record = read_profile(value)
-                if view.KEEPS_HISTORY:
-                    batch.facts.setdefault(record.user_id, []).extend(new_facts(record))
-                held = newest.get(record.user_id)
-                if held is None or _version(held[0]) <= _version(record):
-                    newest[record.user_id] = record, message
-    for user, (record, message) in newest.items():
-        with _sparing(message, poison):
-            batch.updates[user] = update_of(record, unfolded=view.UNFOLDS)
-    return batch, poison
-
-
-@contextmanager
-def _sparing(message: Message, poison: list[Poison]) -> Iterator[None]:
-    """Note a record that cannot be understood, and go on with the others."""
-    try:
-        yield
-    except InvalidRecord as error:
-        poison.append(Poison(*_coordinates(message), error.reason))
-
-
-def _user(message: Message) -> str:
-    try:
-        return (message.key() or b"").decode()
-    except UnicodeDecodeError as error:
-        raise InvalidRecord("wrong_type", "the key is not UTF-8") from error
-
-
-def _version(record: Profile) -> tuple[int, int]:
-    return record.event_ms, record.revision
 
 
 class Projection:
@@ -130,7 +68,7 @@ class Projection:
 
     def run(self, stop: Event) -> None:
         """Project until told to stop; the batch in hand is finished."""
-        self._consumer.subscribe(topics(self._view))
+        self._consumer.subscribe(topics(self._view), on_assign=_begin)
         self._log.info("projecting", topics=topics(self._view))
         try:
             while not stop.is_set():
@@ -197,6 +135,7 @@ class Projection:
         counters["facts"] += sum(map(len, batch.facts.values()))
         counters["decisions"] += len(batch.decisions)
         counters["erased"] += len(batch.erased)
+        counters["lessons"] += len(batch.lessons)
         counters["poison"] += len(poison)
         for record in poison:
             self._log.error("poison", **record._asdict())
@@ -210,15 +149,19 @@ class Projection:
         self._lag_ms = 0
 
 
-def _coordinates(message: Message) -> tuple[str, int, int]:
-    return cast("tuple[str, int, int]", (message.topic(), message.partition(), message.offset()))
+def _begin(consumer: Consumer, places: list[Place]) -> None:
+    """Go on where the group is; of the audit only what comes, for each record says all anew."""
+    for place in places:
+        if place.topic == AUDIT:
+            place.offset = OFFSET_END
+    consumer.assign(places)
 
 
 def _spans(messages: Iterable[Message]) -> dict[tuple[str, int], tuple[int, int]]:
     """First and last offset of each partition."""
     spans: dict[tuple[str, int], tuple[int, int]] = {}
     for message in messages:
-        topic, partition, offset = _coordinates(message)
+        topic, partition, offset = coordinates(message)
         first, _ = spans.get((topic, partition), (offset, offset))
         spans[topic, partition] = first, offset
     return spans

@@ -6,10 +6,13 @@ from base64 import b64encode
 from collections.abc import Iterable
 from typing import Any
 
-from jobs.projector import read_batch
+from jobs.view_batch import read_batch
+from operators.names import CHALLENGER
+from schemas.audit import Shadow
+from schemas.control import ChannelMix, Posterior, control_key
 from schemas.decision import Decision, Offer
 from schemas.profile import Profile
-from schemas.topics import DECISIONS, PROFILES
+from schemas.topics import AUDIT, CONTROL, DECISIONS, PROFILES
 from schemas.wire import encode
 from state.customer import Customer
 from state.fact import Fact, id64
@@ -118,13 +121,37 @@ def decision(user: str, number: int = 1, **fields: Any) -> Decision:
     )
 
 
-def message(record: Profile | Decision, offset: int = 0) -> Message:
+def posterior(campaign: str, clicks: int, of: int, **fields: Any) -> Posterior:
+    """An arm with so many clicks of so many messages, as often changed."""
+    known = {"channel": "sms", "version": of + clicks, "met": (float(of),), "won": (float(clicks),)}
+    return Posterior(campaign, alpha=1.0 + clicks, beta=19.0 + of - clicks, **{**known, **fields})
+
+
+def mix(campaign: str, sms: float, at_ms: int = NOON_MS, **fields: Any) -> ChannelMix:
+    """Shares of two channels from a time on."""
+    return ChannelMix(campaign, ("sms", "push"), (sms, 1.0 - sms), 0, at_ms, **fields)
+
+
+def shadow(examples: int, **fields: Any) -> Shadow:
+    """What is told of the challenger after so many examples."""
+    rows = [("d1", 1, 0.1, 0.2)]
+    return Shadow(rows, examples, examples // 9, 0.3, 0.2, 0.4, NOON_MS + examples, **fields)
+
+
+Record = Profile | Decision | Posterior | ChannelMix | Shadow
+
+
+def message(record: Record, offset: int = 0) -> Message:
     """A record as it is consumed."""
+    if isinstance(record, Posterior | ChannelMix):
+        return Message(encode(record), control_key(record), CONTROL, offset)
+    if isinstance(record, Shadow):
+        return Message(encode(record), CHALLENGER, AUDIT, offset)
     topic = PROFILES if isinstance(record, Profile) else DECISIONS
     return Message(encode(record), record.user_id, topic, offset)
 
 
-def batch(view: View, *records: Profile | Decision) -> Batch:
+def batch(view: View, *records: Record) -> Batch:
     """Records as a view takes them."""
     taken, poison = read_batch(map(message, records), view)  # type: ignore[arg-type]
     assert not poison

@@ -16,6 +16,7 @@ from typing import Any, ClassVar, Literal, Protocol, TypeVar
 import msgspec
 from msgspec import Struct, field
 
+from schemas.audit import Shadow
 from schemas.decision import Decision
 from schemas.errors import InvalidRecord
 from schemas.event import SCHEMA_VERSION
@@ -23,6 +24,7 @@ from schemas.profile import Profile as Published
 from state.customer import Customer
 from state.fact import Fact
 from state.profile import CorruptState
+from state.stores.learned import Learned, Lesson
 from state.tagging.base import Value
 
 
@@ -44,12 +46,17 @@ class Batch(Struct):
     """What a view takes in at once: first the erasures, then the rest.
 
     ``updates`` has the newest of each customer; ``facts``, by customer, are those of all records.
+    ``withdrawn`` and ``lessons`` are of what was learned, by control key, and ``shadow`` what was
+    last told of the challenger.
     """
 
     updates: dict[str, Update] = field(default_factory=dict)
     facts: dict[str, list[Fact]] = field(default_factory=dict)
     decisions: list[Decision] = field(default_factory=list)
     erased: set[str] = field(default_factory=set)
+    lessons: dict[str, Lesson] = field(default_factory=dict)
+    withdrawn: set[str] = field(default_factory=set)
+    shadow: Shadow | None = None
 
 
 class Shown(Struct, frozen=True):
@@ -80,6 +87,8 @@ class View(Protocol):
     """Whether it shows dimensions as they come, or unfolds a snapshot when it is read."""
     KEEPS_HISTORY: ClassVar[bool]
     """Whether it wants facts and decisions."""
+    SHOWS_LEARNED: ClassVar[bool]
+    """Whether it wants posteriors, mixes and what is told of the challenger."""
 
     def write(self, batch: Batch) -> None:
         """Take a batch in; on return it is there for every reader."""
@@ -89,6 +98,9 @@ class View(Protocol):
 
     def history(self, user: str, limit: int) -> list[Entry]:
         """The newest entries first; empty in a view that keeps none."""
+
+    def learned(self) -> Learned:
+        """What was learned of every campaign; empty in a view that does not show it."""
 
     def close(self) -> None:
         """Let go of connections."""

@@ -33,6 +33,7 @@ from schemas.errors import StoreUnavailable
 from state.fact import id64
 from state.stores.base import Batch, Entry, Shown, Update, unfold
 from state.stores.history import decision_json, entry, fact_json
+from state.stores.learned import Learned
 
 HISTORY: Final = "beckon_behavior_history"
 PROFILE: Final = "beckon_profile"
@@ -67,6 +68,7 @@ class HBaseView:
 
     UNFOLDS: ClassVar[bool] = False
     KEEPS_HISTORY: ClassVar[bool] = True
+    SHOWS_LEARNED: ClassVar[bool] = False
 
     def __init__(self, url: str) -> None:
         address = urlsplit(url)
@@ -120,6 +122,10 @@ class HBaseView:
                 for key, cells in rows
                 for column, value in cells.items()
             ]
+
+    def learned(self) -> Learned:
+        """Nothing: what was learned is shown elsewhere."""
+        return Learned()
 
     def close(self) -> None:
         """Let go of the connection."""

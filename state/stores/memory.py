@@ -7,17 +7,20 @@ from typing import ClassVar
 from state.fact import id64
 from state.stores.base import Batch, Entry, Shown
 from state.stores.history import decision_json, entry, fact_json
+from state.stores.learned import Learned
 
 
 class MemoryView:
-    """Shows dimensions and keeps history; nothing outlives the process."""
+    """Shows dimensions and what was learned, and keeps history; nothing outlives the process."""
 
     UNFOLDS: ClassVar[bool] = True
     KEEPS_HISTORY: ClassVar[bool] = True
+    SHOWS_LEARNED: ClassVar[bool] = True
 
     def __init__(self) -> None:
         self._shown: dict[str, Shown] = {}
         self._history: dict[str, dict[tuple[int, int], Entry]] = {}
+        self._learned = Learned()
 
     def write(self, batch: Batch) -> None:
         """Take a batch in."""
@@ -38,6 +41,12 @@ class MemoryView:
             ts = decision.decided_at_ms
             told = entry(ts, "decision", decision_json(decision))
             self._rows(decision.user_id)[ts, id64(decision.decision_id)] = told
+        for key in batch.withdrawn:
+            self._learned.take(key, None)
+        for key, lesson in batch.lessons.items():
+            self._learned.take(key, lesson)
+        if batch.shadow is not None:
+            self._learned.take_shadow(batch.shadow)
 
     def read(self, user: str) -> Shown | None:
         """A customer, None for one who is not known."""
@@ -47,6 +56,10 @@ class MemoryView:
         """The newest entries first."""
         rows = sorted(self._history.get(user, {}).items(), key=lambda row: (-row[0][0], row[0][1]))
         return [row for _, row in rows[:limit]]
+
+    def learned(self) -> Learned:
+        """What was learned of every campaign."""
+        return self._learned
 
     def close(self) -> None:
         """Nothing to let go of."""

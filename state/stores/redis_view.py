@@ -9,6 +9,8 @@ Two keys for each customer, always written together:
 ``{id}`` is the customer's id as it is. No two customers share a key whatever their ids contain,
 because what stands before and after the id is fixed and neither ending is an ending of the other.
 The two keys of a customer lie in different slots of a Redis Cluster: use one primary.
+
+What was learned has keys of its own: `state.stores.redis_learned`.
 """
 
 from __future__ import annotations
@@ -26,8 +28,10 @@ from redis.retry import Retry
 from schemas.errors import StoreUnavailable
 from schemas.wire import encode
 from state.profile import catalogue
+from state.stores import redis_learned
 from state.stores.base import Batch, Entry, Shown, Update
 from state.stores.behavior_tags import behavior_tags
+from state.stores.learned import Learned
 from state.tagging.base import Value
 
 PIPELINE: Final = 500
@@ -60,6 +64,7 @@ class RedisView:
 
     UNFOLDS: ClassVar[bool] = True
     KEEPS_HISTORY: ClassVar[bool] = False
+    SHOWS_LEARNED: ClassVar[bool] = True
 
     def __init__(self, url: str) -> None:
         self._redis: Any = Redis.from_url(
@@ -71,12 +76,13 @@ class RedisView:
         )
         places = self._redis.connection_pool.connection_kwargs
         self._where = f"{places.get('host')}:{places.get('port')}"
-        self._sha = ""
+        self._shas: dict[str, str] = {}
 
     def write(self, batch: Batch) -> None:
         """Take a batch in, in pipelines."""
         commands = [_erasure(user) for user in batch.erased]
         commands += [self._put(update) for update in batch.updates.values()]
+        commands += redis_learned.commands(batch)
         for start in range(0, len(commands), PIPELINE):
             self._send(commands[start : start + PIPELINE])
 
@@ -97,6 +103,13 @@ class RedisView:
         """Nothing: history is kept elsewhere."""
         return []
 
+    def learned(self) -> Learned:
+        """What was learned of every campaign."""
+        try:
+            return redis_learned.read(self._redis)
+        except RedisError as error:
+            raise self._away(error) from error
+
     def close(self) -> None:
         """Let go of connections."""
         self._redis.close()
@@ -109,7 +122,7 @@ class RedisView:
         document = _Document(user, update.event_ms, update.revision, known)
         return (
             b"EVALSHA",
-            None,  # the script's hash, which is known once Redis has the script
+            _PUT_UNLESS_OLDER,  # its hash, once Redis has the script
             b"2",
             _tags_key(user),
             _profile_key(user),
@@ -121,23 +134,27 @@ class RedisView:
 
     def _send(self, commands: list[tuple[Any, ...]]) -> None:
         try:
-            if not self._sha:
-                self._sha = self._redis.script_load(_PUT_UNLESS_OLDER)
+            if not self._shas:
+                self._load()
             refused = self._refused(commands)
             if isinstance(refused, NoScriptError):  # Redis was restarted or its scripts flushed
-                self._sha = self._redis.script_load(_PUT_UNLESS_OLDER)
+                self._load()
                 refused = self._refused(commands)
         except RedisError as error:
             raise self._away(error) from error
         if refused is not None:
             raise self._away(refused)
 
+    def _load(self) -> None:
+        for script in (_PUT_UNLESS_OLDER, redis_learned.PUT_UNLESS_OLDER):
+            self._shas[script] = self._redis.script_load(script)
+
     def _refused(self, commands: list[tuple[Any, ...]]) -> RedisError | None:
         """Send commands; the first error that Redis answered one of them with."""
         pipeline = self._redis.pipeline(transaction=False)
         for name, *rest in commands:
             if name == b"EVALSHA":
-                rest[0] = self._sha
+                rest[0] = self._shas[rest[0]]
             pipeline.execute_command(name, *rest)
         # Raised by the client, an error would quote the command, and with it a customer's data.
         answers = pipeline.execute(raise_on_error=False)

@@ -14,8 +14,9 @@ from schemas.errors import StoreUnavailable
 from schemas.wire import encode
 from state.stores import STORES
 from state.stores.base import Batch, View
+from state.stores.learned import Learned, Lesson
 from state.stores.memory import MemoryView
-from tests.published import NOON_MS, batch, decision, fact, profile, story
+from tests.published import NOON_MS, batch, decision, fact, mix, posterior, profile, shadow, story
 from tests.servers import free_settings
 
 ON_SERVERS = [pytest.param(name, marks=pytest.mark.stack) for name in STORES]
@@ -168,6 +169,62 @@ def test_an_erased_customer_who_comes_back_is_new(view: View, user: str) -> None
 def test_a_batch_larger_than_one_request_is_taken_whole(view: View, user: str) -> None:
     view.write(batch(view, *(profile(f"{user}-{n}", [fact(1)]) for n in range(2_100))))
     assert all(view.read(f"{user}-{n}") is not None for n in range(0, 2_100, 99))
+
+
+def test_what_was_learned_is_shown_as_the_reference_shows_it(view: View, user: str) -> None:
+    if not view.SHOWS_LEARNED:
+        assert view.learned() == Learned()
+        pytest.skip("shows nothing of it")
+    records = (
+        posterior(user, 3, 40),
+        posterior(user, 1, 30, channel="push", variant="e1/a"),
+        mix(user, 0.7),
+        mix(user, 0.5, variant="e1/a"),
+        mix(user, 0.2, case=3),
+        mix(user, 0.1, case=3, variant="e1/b"),
+        shadow(500),
+    )
+    reference = MemoryView()
+    for each in (view, reference):
+        each.write(batch(each, *records))
+    assert learned_of(view, user) == learned_of(reference, user)
+    assert len(learned_of(view, user)) == 6
+    told = view.learned().shadow
+    assert told is not None
+    assert (told.champion_log_loss, told.challenger_log_loss) == (0.3, 0.2)
+
+
+@pytest.mark.parametrize("order", list(permutations(range(3))))
+def test_of_an_arm_the_newest_stays_whatever_the_order_and_repeats_add_nothing(
+    view: View, user: str, order: tuple[int, ...]
+) -> None:
+    if not view.SHOWS_LEARNED:
+        pytest.skip("shows nothing of it")
+    versions = [(posterior(user, n, 10 * n), mix(user, n / 10, NOON_MS + n)) for n in (1, 2, 3)]
+    for place in (*order, *order):
+        view.write(batch(view, *versions[place]))
+    assert learned_of(view, user) == {
+        f"posterior/{user}/sms": posterior(user, 3, 30),
+        f"mix/{user}": mix(user, 0.3, NOON_MS + 3),
+    }
+
+
+def test_an_arm_that_was_withdrawn_is_gone_and_may_begin_anew(view: View, user: str) -> None:
+    if not view.SHOWS_LEARNED:
+        pytest.skip("shows nothing of it")
+    gone = f"posterior/{user}/sms"
+    view.write(batch(view, posterior(user, 5, 50), posterior(f"{user}x", 4, 40)))
+    view.write(Batch(withdrawn={gone}))
+    assert not learned_of(view, user)
+    assert learned_of(view, f"{user}x")
+    view.write(Batch(withdrawn={gone}, lessons={gone: posterior(user, 0, 1)}))
+    assert learned_of(view, user) == {gone: posterior(user, 0, 1)}
+
+
+def learned_of(view: View, campaign: str) -> dict[str, Lesson]:
+    """What is shown of one campaign."""
+    found = view.learned().lessons
+    return {key: each for key, each in found.items() if each.campaign_id == campaign}
 
 
 @pytest.mark.parametrize("name", STORES)

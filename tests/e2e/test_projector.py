@@ -21,19 +21,16 @@ from jobs.projector import group
 from jobs.settings import Settings
 from jobs.stack.local import LocalStack
 from jobs.views import open_view
-from schemas.decision import Decision
-from schemas.profile import Profile
-from schemas.topics import DECISIONS, PROFILES
-from schemas.wire import encode
+from schemas.topics import CONTROL, DECISIONS, PROFILES
 from state.stores import STORES
+from state.stores.learned import Learned
 from state.stores.memory import MemoryView
-from tests.published import batch, decision, story
+from tests.published import Record, batch, decision, message, mix, posterior, shadow, story
 from tests.servers import environment, free_settings, kill, running
 
 pytestmark = pytest.mark.stack
 
 PATIENCE_S = 120
-Record = Profile | Decision
 
 
 @pytest.fixture(scope="module")
@@ -71,21 +68,19 @@ def projector(settings: Settings, *options: str) -> Iterator[subprocess.Popen[by
 def publish(settings: Settings, records: Sequence[Record]) -> None:
     producer = kafka.producer(settings)
     for record in records:
-        topic = PROFILES if isinstance(record, Profile) else DECISIONS
-        producer.produce(topic, encode(record), record.user_id)
+        told = message(record)
+        producer.produce(told.topic(), told.value(), told.key())
     producer.flush()
 
 
 def lag(settings: Settings, store: str) -> int:
     """Records that a store's view has not been given yet."""
     topics = [PROFILES, DECISIONS] if store == "hbase" else [PROFILES]
+    places = [TopicPartition(topic, n) for topic in topics for n in range(settings.partitions)]
+    if store == "redis":
+        places.append(TopicPartition(CONTROL, 0))
     reader = kafka.consumer(settings, group(store))
     try:
-        places = [
-            TopicPartition(topic, partition)
-            for topic in topics
-            for partition in range(settings.partitions)
-        ]
         left = 0
         for place in reader.committed(places, timeout=10):
             low, high = reader.get_watermark_offsets(place, timeout=10)
@@ -225,6 +220,58 @@ def test_an_hbase_killed_in_between_is_caught_up_with_and_redis_does_not_wait(
         caught_up(settings, "hbase")
     for store in STORES:
         assert_shown(settings, store, users, records)
+
+
+def test_what_was_learned_is_shown_again_after_a_kill_a_replay_and_a_flush(
+    stack: tuple[Settings, LocalStack],
+) -> None:
+    settings, _ = stack
+    lessons: list[Record] = [
+        record
+        for turn in range(1, 200)
+        for campaign in ("spring", "summer")
+        for record in (
+            posterior(campaign, turn, 10 * turn),
+            posterior(campaign, turn // 2, 7 * turn, channel="push", variant="e1/a"),
+            mix(campaign, turn / 400, 1_000 + turn),
+        )
+    ]
+    reference = MemoryView()
+    reference.write(batch(reference, *lessons))
+    expected = reference.learned().lessons
+
+    def shown() -> Learned:
+        view = open_view(settings, "redis")
+        try:
+            return view.learned()
+        finally:
+            view.close()
+
+    with projector(settings, "--store", "redis") as process:
+        publish(settings, lessons[:600])
+        process.kill()
+        process.wait()
+    publish(settings, lessons[600:])
+    with projector(settings, "--store", "redis"):
+        eventually(lambda: shown().lessons == expected)
+        until_s = time.monotonic() + PATIENCE_S
+        while (told := shown().shadow) is None:  # it is heard from the moment of joining on
+            publish(settings, [shadow(300)])
+            assert time.monotonic() < until_s
+            time.sleep(0.2)
+        assert told.challenger_log_loss == 0.2
+    for flushed in (False, True):
+        if flushed:
+            redis = Redis.from_url(settings.redis)
+            redis.flushall()
+            redis.close()
+            assert shown() == Learned()
+        reader = kafka.consumer(settings, group("redis"))
+        reader.commit(offsets=[TopicPartition(CONTROL, 0, 0)], asynchronous=False)
+        reader.close()
+        with projector(settings, "--store", "redis"):
+            caught_up(settings, "redis")
+        assert shown().lessons == expected
 
 
 def test_a_projector_killed_in_between_loses_nothing(stack: tuple[Settings, LocalStack]) -> None:

@@ -9,16 +9,29 @@ from typing import Any
 
 import msgspec
 import pytest
-from confluent_kafka import KafkaError, KafkaException, TopicPartition
+from confluent_kafka import OFFSET_END, KafkaError, KafkaException, TopicPartition
 from structlog.testing import capture_logs
 
-from jobs.projector import LONGEST_PAUSE_S, Projection, read_batch
+from jobs.projector import LONGEST_PAUSE_S, Projection
+from jobs.view_batch import read_batch
+from operators.names import CHALLENGER
 from schemas.errors import StoreUnavailable
-from schemas.topics import DECISIONS, PROFILES
+from schemas.topics import AUDIT, CONTROL, DECISIONS, PROFILES
 from schemas.wire import encode
 from state.stores.base import Batch
 from state.stores.memory import MemoryView
-from tests.published import Message, decision, fact, message, profile, story
+from tests.published import (
+    NOON_MS,
+    Message,
+    decision,
+    fact,
+    message,
+    mix,
+    posterior,
+    profile,
+    shadow,
+    story,
+)
 
 
 @dataclass
@@ -31,10 +44,16 @@ class FakeConsumer:
     closed: bool = False
     ours: bool = True
     topics: list[str] = field(default_factory=list)
+    on_assign: Any = None
+    places: list[TopicPartition] = field(default_factory=list)
     interruptions: deque[list[Message]] = field(default_factory=deque)
 
-    def subscribe(self, topics: list[str]) -> None:
+    def subscribe(self, topics: list[str], on_assign: Any = None) -> None:
         self.topics = topics
+        self.on_assign = on_assign
+
+    def assign(self, places: list[TopicPartition]) -> None:
+        self.places = places
 
     def consume(self, limit: int, timeout: float) -> list[Message]:
         if self.interruptions:
@@ -104,6 +123,12 @@ BROKEN = {
     "a nameless erasure": Message(None, b"\xff"),
     "no decision": Message(b"{}", topic=DECISIONS),
     "an empty decision": Message(None, topic=DECISIONS),
+    "no posterior": Message(b"{", "posterior/c/sms", CONTROL),
+    "a posterior under another's key": Message(
+        encode(posterior("c", 1, 2)), "posterior/c/push", CONTROL
+    ),
+    "a nameless control record": Message(b"{}", b"\xff", CONTROL),
+    "no shadow": Message(b"{", CHALLENGER, AUDIT),
 }
 
 
@@ -178,7 +203,7 @@ def test_a_stop_finishes_the_batch_and_closes_what_is_open() -> None:
 
     projecting._view = Stopping()
     projecting.run(stop)
-    assert consumer.topics == [PROFILES, DECISIONS]
+    assert consumer.topics == [PROFILES, DECISIONS, CONTROL, AUDIT]
     assert consumer.marked == 4
     assert consumer.closed
     assert view.read("ann") is not None
@@ -209,6 +234,7 @@ def test_an_erasure_forgets_what_came_before_it_and_not_what_comes_after() -> No
 def test_a_view_without_history_is_given_no_facts() -> None:
     class Hot(MemoryView):
         KEEPS_HISTORY = False
+        SHOWS_LEARNED = False
 
     batch, _ = read_batch(log(*story("ann", 2)), Hot())  # type: ignore[arg-type]
     assert not batch.facts
@@ -231,3 +257,41 @@ def test_no_customer_is_named_in_a_log() -> None:
         projecting._tell_status()
     assert logs
     assert "secret" not in str(logs)
+
+
+def test_of_what_was_learned_the_newest_is_kept_and_what_was_withdrawn_goes_first() -> None:
+    records = log(
+        posterior("c", 3, 30),
+        posterior("c", 2, 20),
+        Message(None, "posterior/old/sms", CONTROL),
+        posterior("old", 0, 1),
+        mix("c", 0.4, NOON_MS),
+        mix("c", 0.6, NOON_MS - 1),
+        shadow(20),
+        shadow(10),
+    )
+    batch, poison = read_batch(records, MemoryView())  # type: ignore[arg-type]
+    assert not poison
+    assert batch.withdrawn == {"posterior/old/sms"}
+    assert batch.lessons == {
+        "posterior/c/sms": posterior("c", 3, 30),
+        "posterior/old/sms": posterior("old", 0, 1),
+        "mix/c": mix("c", 0.4, NOON_MS),
+    }
+    assert batch.shadow == shadow(20)
+
+
+def test_what_else_steers_the_stream_or_is_audited_is_passed_over() -> None:
+    others = [Message(b"{", "campaign/c", CONTROL), Message(b"{", "0", AUDIT)]
+    batch, poison = read_batch(others, MemoryView())  # type: ignore[arg-type]
+    assert (batch, poison) == (Batch(), [])
+
+
+def test_the_audit_is_read_from_now_on_and_all_else_from_where_the_group_is() -> None:
+    projecting, consumer, _ = projection([])
+    stop = Event()
+    stop.set()
+    projecting.run(stop)
+    places = [TopicPartition(PROFILES, 0, 7), TopicPartition(AUDIT, 0, 7)]
+    consumer.on_assign(consumer, places)
+    assert [place.offset for place in consumer.places] == [7, OFFSET_END]
