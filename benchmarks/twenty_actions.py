@@ -18,7 +18,7 @@ import msgspec
 
 from benchmarks.core import SHARDS
 from jobs.mapping import read_mapping
-from jobs.replay import Report, replay_files
+from jobs.replay.publish import Report, replay_files
 from operators.shard import SEPARATOR, Decider, DeciderConfig, MemoryStore, shard_of
 from schemas.control import Campaign, ControlRecord, Policy, control_key
 from schemas.decision import Decision

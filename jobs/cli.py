@@ -28,7 +28,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "archive": ("jobs.archive.command:app", "Keep what the stream saw as Parquet, by day."),
     "import": ("jobs.archive.imports:import_", "Bring what parties know into the archive."),
     "campaigns": ("jobs.campaigns.commands:app", "Check, try, publish, pause and list campaigns."),
-    "replay": ("jobs.replay:replay", "Publish events from CSV, JSONL or Parquet files."),
+    "replay": ("jobs.replay.command:replay", "Publish events from CSV, JSONL or Parquet files."),
     "simulate": ("jobs.simulator:simulate", "Run a market of customers whose tastes are known."),
     "profile": ("jobs.profile:profile", "Show what is known of a customer."),
     "learned": ("jobs.learned:learned", "Show what was learned of each campaign's channels."),

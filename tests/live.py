@@ -22,7 +22,7 @@ from jobs.cluster import Cluster
 from jobs.demo.command import projector, publish, servers
 from jobs.mapping import read_mapping
 from jobs.projector import group
-from jobs.replay import Report, replay_files
+from jobs.replay.publish import Report, replay_files
 from jobs.run import start_stream
 from jobs.settings import Settings
 from jobs.stack.local import LocalStack

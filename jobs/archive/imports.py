@@ -22,7 +22,8 @@ from jobs.archive.people import PARTIES, Party, spoken_to
 from jobs.archive.tables import EVENTS, IDENTITY, Row, event_row
 from jobs.archive.write import Archive, digest, erased, erased_key
 from jobs.mapping import Mapping, Unmappable, read_mapping
-from jobs.replay import Report, Ticker, id_prefix, read_rows
+from jobs.replay.files import id_prefix, read_rows
+from jobs.replay.publish import Report, Ticker
 from jobs.settings import Settings
 from schemas.errors import InvalidRecord, UserMistake
 from schemas.event import TAGS, BehaviorEvent

@@ -32,7 +32,7 @@ def audit(
     model: Path | None = None,
     as_json: bool = False,
 ) -> None:
-    """Replay recorded inputs without any effect; see `jobs.replay.replay`.
+    """Replay recorded inputs without any effect; see `jobs.replay.command`.
 
     Raises:
         UserMistake: a topic that holds no inputs, a time that is none, or decisions that differ.

@@ -12,7 +12,7 @@ from jobs.campaigns.files import read_files
 from jobs.kafka import control_snapshot, ensure_topics, producer, read_to_end
 from jobs.ledger import read_ledger
 from jobs.mapping import read_mapping
-from jobs.replay import KafkaEvents, Report, replay_files
+from jobs.replay.publish import KafkaEvents, Report, replay_files
 from jobs.why.answers import explain
 from jobs.why.command import read_topics
 from schemas.audit import Outcomes

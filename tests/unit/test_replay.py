@@ -3,11 +3,12 @@ from pathlib import Path
 
 import pyarrow
 import pytest
+import typer
 from pyarrow.parquet import write_table
 
-from jobs import replay as module
 from jobs.mapping import read_mapping
-from jobs.replay import Pace, Report, parse_speed, replay, replay_files
+from jobs.replay.command import replay
+from jobs.replay.publish import Pace, Report, parse_speed, replay_files
 from schemas.errors import UserMistake
 from schemas.wire import decode_event
 
@@ -163,7 +164,7 @@ def test_the_command_fails_only_when_every_row_is_refused(tmp_path, mapping, cap
     replay([written(tmp_path / "x.csv", csv_text([*ROWS, ("", *ROWS[0][1:])]))], mapping,
            "max", None, dry_run=True)  # fmt: skip
     assert "2 published, 1 refused" in capsys.readouterr().out
-    with pytest.raises(module.typer.Exit) as stopped:
+    with pytest.raises(typer.Exit) as stopped:
         replay([written(tmp_path / "x.csv", csv_text([("", "", "", "")]))], mapping,
                "max", None, dry_run=True)  # fmt: skip
     assert stopped.value.exit_code == 1

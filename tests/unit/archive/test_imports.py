@@ -20,7 +20,7 @@ from jobs.archive.upkeep import erase
 from jobs.archive.write import Archive
 from jobs.cli import app
 from jobs.mapping import read_mapping
-from jobs.replay import Report
+from jobs.replay.publish import Report
 from schemas.errors import UserMistake
 
 NOW = round(datetime(2026, 3, 9, tzinfo=UTC).timestamp() * 1_000)

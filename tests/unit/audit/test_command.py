@@ -6,7 +6,7 @@ import pytest
 
 from jobs.audit.command import audit, in_force
 from jobs.audit.pins import Entry
-from jobs.replay import replay
+from jobs.replay.command import replay
 from schemas.errors import UserMistake
 from schemas.topics import EVENTS
 
