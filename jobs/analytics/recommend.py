@@ -73,10 +73,10 @@ def pearson_items(matrix: Matrix, shrink: float = SHRINK, kept: int = KEPT) -> M
 
     columns = matrix.tocsc()
     n = columns.shape[0]
-    mean = np.asarray(columns.mean(axis=0)).ravel()
-    spread = np.sqrt(
-        np.maximum(np.asarray(columns.multiply(columns).mean(axis=0)).ravel() - mean**2, 0)
-    )
+    # Sums of small whole numbers are exact, their means are not: of an item that all did the same
+    # with, a variance made of means is not 0 but dust, and what is divided by dust is arbitrary.
+    total = np.asarray(columns.sum(axis=0)).ravel()
+    spread = np.sqrt(n * np.asarray(columns.multiply(columns).sum(axis=0)).ravel() - total**2)
     ones = columns.copy()
     ones.data = np.ones_like(ones.data)
     rows = []
@@ -89,7 +89,7 @@ def pearson_items(matrix: Matrix, shrink: float = SHRINK, kept: int = KEPT) -> M
         left = np.repeat(np.arange(part.start, part.stop), np.diff(products.indptr))
         right = products.indices
         scale = spread[left] * spread[right]
-        covariance = products.data / n - mean[left] * mean[right]
+        covariance = n * products.data - total[left] * total[right]
         likeness = np.divide(covariance, scale, out=np.zeros_like(scale), where=scale > 0)
         likeness *= common.data / (common.data + shrink)
         likeness[(left == right) | (likeness < 0)] = 0.0

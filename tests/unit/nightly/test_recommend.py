@@ -71,6 +71,17 @@ def test_item_likeness_is_pearsons_over_all_customers_shrunk_by_those_in_common(
             assert found[i, j] == pytest.approx(want, abs=1e-9)
 
 
+@pytest.mark.parametrize("customers", range(5, 40))
+def test_an_item_that_all_did_the_same_with_is_like_no_other(customers):
+    dense = np.zeros((customers, 3))
+    dense[:, 0] = 1.0
+    dense[: customers // 2, 1] = 1.0
+    dense[1:4, 2] = 2.0
+    found = pearson_items(csr_matrix(dense)).toarray()
+    assert not found[0].any()
+    assert not found[:, 0].any()
+
+
 @settings(max_examples=40, deadline=None)
 @given(weights)
 def test_people_alike_are_those_of_the_greatest_cosine(rows):
