@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 from jobs.settings import Settings
-from jobs.trainers import TRAINERS
+from jobs.trainers import ctr
 from jobs.trainers.base import Rows, Training, join
 from schemas.control import Model, control_key
 from schemas.errors import UserMistake
@@ -37,7 +37,6 @@ def train(
     publish: Annotated[
         bool, typer.Option("--publish", help="put the model in force in the running stream")
     ] = False,
-    trainer: Annotated[str, typer.Option(help="which trainer: " + ", ".join(TRAINERS))] = "ctr",
     top: Annotated[int, typer.Option(min=1, help="how many features to show")] = 12,
 ) -> None:
     """Fit the click model on examples and rewards, and say what it learned.
@@ -56,12 +55,10 @@ def train(
 
     `beckon train history.jsonl` learns from a file instead.
     """
-    if trainer not in TRAINERS:
-        raise UserMistake(f"no trainer {trainer!r}; there are: {', '.join(TRAINERS)}")
     settings = Settings()
     rows = join(from_files(files) if files else from_topics(settings))
     now = time.time()
-    training = fit(rows, trainer, now)
+    training = fit(rows, now)
     show(training, rows, top)
     if publish:
         put_in_force(training.model, settings)
@@ -70,13 +67,13 @@ def train(
         Console().print("Not published; add --publish to put it in force.")
 
 
-def fit(rows: Rows, trainer: str, now_s: float) -> Training:
+def fit(rows: Rows, now_s: float) -> Training:
     """Train on rows; the version names the minute and the rows. Proved before it is returned."""
     moment = datetime.fromtimestamp(now_s, UTC)
-    training = TRAINERS[trainer](
+    training = ctr.fit(
         rows.features,
         rows.labels,
-        version=f"{trainer}-{moment:%Y%m%dT%H%MZ}-{rows.digest()}",
+        version=f"ctr-{moment:%Y%m%dT%H%MZ}-{rows.digest()}",
         updated_ms=round(now_s * 1_000),
     )
     verify(training.model)

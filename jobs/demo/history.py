@@ -24,4 +24,4 @@ def first_model(control: Sequence[ControlRecord]) -> Training:
     engine = Engine(control, keep_examples=True)
     end_ms = round(time.time() * 1_000)
     run(market, engine, market.events(end_ms - _SPAN_MS, end_ms, EVENTS))
-    return fit(join(engine.kept), "ctr", time.time())
+    return fit(join(engine.kept), time.time())

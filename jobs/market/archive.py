@@ -129,9 +129,9 @@ def _stream(
     shown = 0
     today, rows = begins_ms // DAY_MS, _Day()
     ends_ms = begins_ms + days * DAY_MS
-    # The last hours are left out so that every window closes before the last night.
-    span_end = ends_ms - 2 * WINDOW_MS
-    emissions = market.events(begins_ms, span_end, total)
+    # In the last hours nothing is shown, so that every window closes before the last night.
+    speaking = max(1, round(total * (1 - 2 * WINDOW_MS / (ends_ms - begins_ms))))
+    emissions = market.events(begins_ms, ends_ms, total)
     for done, emission in enumerate(emissions, 1):
         at_ms = emission.due_ms
         while pending and pending[0][0] <= at_ms:
@@ -150,7 +150,7 @@ def _stream(
             customer.settle(ts, LATENESS_MS)
         customer.accept(fact_of_event(event, ts, id64(event.event_id), customer.book.revision + 1))
         rows.events.append(_event(event, at_ms))
-        due = examples * done // total - shown
+        due = examples * min(done, speaking) // speaking - shown
         if due:
             profile = customer.profile()
             head = customer_features(profile, ts)

@@ -5,15 +5,15 @@ from __future__ import annotations
 import hashlib
 import hmac
 import os
-from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 from msgspec import Struct
 
-from jobs.trainers.metrics import GroupMetrics, Metrics
+from jobs.trainers.card import Card
+from jobs.trainers.learned import Learned, prove_learned
 from schemas.control import Model
 from schemas.errors import RefusedControl, UserMistake
 from scoring.model import verify
@@ -23,38 +23,43 @@ KEY_VARIABLE: Final = "BECKON_MODEL_KEY"
 with it also forgery."""
 
 
-class Card(Struct, frozen=True):
-    """What a model is for, what it was made of and how well it does: its model card.
+class Artefact(Struct, frozen=True, forbid_unknown_fields=True):
+    """A model as it is kept. ``seal`` is over everything else, in the canonical encoding.
 
-    Rows newer than ``trained_until_ms`` had no part in it, so it may be judged on them.
+    ``made`` is the stream's click model, or one that the night itself scores with.
     """
 
-    purpose: str
-    not_for: str
-    window: tuple[str, str]
-    rows: int
-    trained_until_ms: int
-    metrics: Metrics
-    baseline: str
-    groups: list[GroupMetrics] = []
-    notes: tuple[str, ...] = ()
-
-
-class Artefact(Struct, frozen=True, forbid_unknown_fields=True):
-    """A model as it is kept. ``seal`` is over everything else, in the canonical encoding."""
-
-    model: Model
+    made: Model | Learned
     card: Card
     code_version: str
     signed: bool
     seal: str
 
     @classmethod
-    def of(cls, model: Model, card: Card) -> Artefact:
+    def of(cls, model: Model | Learned, card: Card) -> Artefact:
         """Seal a model and its card, with the key of the environment if there is one."""
         key = os.environ.get(KEY_VARIABLE, "")
         bare = cls(model, card, _code_version(), bool(key), "")
         return msgspec.structs.replace(bare, seal=_seal(bare, key))
+
+    @property
+    def model(self) -> Model:
+        """The click model.
+
+        Raises:
+            UserMistake: it is another, which the stream has no use for.
+        """
+        if isinstance(self.made, Model):
+            return self.made
+        raise UserMistake(
+            f"{self.made.version} is the night's {self.made.id} model; only click models go into "
+            "the stream"
+        )
+
+    @property
+    def version(self) -> str:
+        """Which one it is, of whatever kind."""
+        return self.made.version
 
 
 def save(path: Path, artefact: Artefact) -> None:
@@ -82,7 +87,7 @@ def prove(data: bytes, where: str) -> Artefact:
     """The artefact in these bytes, if they are exactly what was sealed.
 
     Raises:
-        UserMistake: they are not, or the model does not pass `scoring.model.verify`.
+        UserMistake: they are not, or the model does not pass its proof.
     """
     key = os.environ.get(KEY_VARIABLE, "")
     try:
@@ -98,18 +103,15 @@ def prove(data: bytes, where: str) -> Artefact:
     if not hmac.compare_digest(_seal(found, key), found.seal):
         raise UserMistake(f"{where}: its seal does not fit; it was changed since it was made")
     try:
-        verify(found.model)
+        if isinstance(found.made, Model):
+            verify(found.made)
+        else:
+            prove_learned(found.made)
     except RefusedControl as error:
         raise UserMistake(f"{where}: {error.detail}") from error
+    except UserMistake as mistake:
+        raise UserMistake(f"{where}: {mistake}") from mistake
     return found
-
-
-def data_window(at_ms: Any) -> tuple[str, str]:
-    """The first and last moment of rows, for people."""
-    return tuple(  # type: ignore[return-value]
-        datetime.fromtimestamp(int(each) / 1_000, UTC).isoformat("T", "seconds")
-        for each in (at_ms[0], at_ms[-1])
-    )
 
 
 def _seal(artefact: Artefact, key: str) -> str:

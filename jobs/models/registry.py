@@ -100,8 +100,8 @@ class Registry:
         """
         path = self.path(version)
         found = load(path)
-        if found.model.version != version:
-            raise UserMistake(f"{path} holds the model {found.model.version!r}")
+        if found.version != version:
+            raise UserMistake(f"{path} holds the model {found.version!r}")
         return found
 
     def add(self, artefact: Artefact, verdict: Verdict | None = None) -> None:
@@ -110,7 +110,7 @@ class Registry:
         Raises:
             UserMistake: another artefact has that version.
         """
-        path = self.root / artefact.model.version / "artefact.json"
+        path = self.root / artefact.version / "artefact.json"
         if path.exists():
             if load(path) != artefact:
                 raise UserMistake(

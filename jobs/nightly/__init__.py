@@ -17,6 +17,7 @@ from jobs.nightly import (
     examples,
     forecast,
     funnel,
+    gender,
     judge,
     people,
     publish,
@@ -27,6 +28,7 @@ from jobs.nightly import (
     segments,
     tables,
     tags,
+    told,
 )
 from jobs.nightly.base import Step
 
@@ -34,6 +36,7 @@ STEPS: Final[dict[str, Step]] = {
     "tables": tables.run,
     "quality": quality.run,
     "people": people.run,
+    "told": told.run,
     "customers": customers.run,
     "segments": segments.run,
     "funnel": funnel.run,
@@ -42,6 +45,7 @@ STEPS: Final[dict[str, Step]] = {
     "examples": examples.run,
     "ctr": ctr.run,
     "judge": judge.run,
+    "gender": gender.run,
     "contact": contact.run,
     "purchase": purchase.run,
     "forecast": forecast.run,

@@ -3,86 +3,117 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Any, Final
+from typing import Final
 
+import msgspec
 import numpy as np
 
-from jobs.nightly import drawing
-from jobs.nightly.base import Fact, StepReport, StepStopped, Table
+from jobs.nightly import drawing, models, reading
+from jobs.nightly.base import Chart, Fact, StepReport, StepStopped
 from jobs.nightly.context import Context
-from jobs.nightly.quality import admit
 from jobs.nightly.runner import write
+from jobs.nightly.stopping import stopping
 from jobs.trainers import forecast
-from schemas.errors import UserMistake
+from jobs.trainers.base import Matrix, Trained
+from schemas.control import Forecast
 
-DAYS: Final = 30
 DAY_MS: Final = 86_400_000
 FILE: Final = "forecast.json"
+ID: Final = "visitors"
 
 
 def run(context: Context) -> StepReport:
-    """Count the archive's events and say what the next day brings.
+    """Count the archive's events, say what the next day brings, and the week's hours to the stream.
 
     Raises:
         StepStopped: the events are not fit, or there are too few days.
     """
-    from pyarrow.parquet import read_table
-
-    admit(context, "events")
-    paths = context.table("events", DAYS)
-    days = sorted({path.parent.name.removeprefix("day=") for path in paths})
-    place = {day: number for number, day in enumerate(days)}
-    hours = np.zeros((len(days), 24))
-    sold: dict[str, Any] = {}
-    for path in context.track(paths, "counting"):
-        at = place[path.parent.name.removeprefix("day=")]
-        table = read_table(
-            path, columns=["user_id", "action", "ts", "item_id", "quantity"], partitioning=None
-        ).to_pandas()
-        hour = table["ts"] // 3_600_000 % 24
-        seen = table.assign(hour=hour).drop_duplicates(["user_id", "hour"])
-        hours[at] += np.bincount(seen["hour"].astype(int), minlength=24)
-        bought = table[(table["action"] == "purchase") & table["item_id"].notna()]
-        amounts = bought["quantity"].fillna(1).groupby(bought["item_id"]).sum()
-        for item, amount in amounts.items():
-            sold.setdefault(str(item), np.zeros(len(days)))[at] += amount
-    try:
-        visitors = forecast.hourly(hours.ravel())
-        rates, classes = forecast.items(np.array(list(sold.values())).reshape(len(sold), -1))
-    except UserMistake as mistake:
-        raise StepStopped(str(mistake)) from mistake
+    events = reading.events(context, ("item_id", "item_category", "quantity"))
+    end_ms = (context.day.toordinal() - 719_162) * DAY_MS
+    days = int(-(-(end_ms - int(events["ts"].iloc[0])) // DAY_MS))
+    first_ms = end_ms - days * DAY_MS
+    at = (events["ts"].to_numpy() - first_ms) // 3_600_000
+    codes = events["user_id"].cat.codes.to_numpy().astype(np.int64)
+    seen = np.unique(codes * (days * 24) + at) % (days * 24)
+    hours = np.bincount(seen, minlength=days * 24).astype(float)
+    if (hours.reshape(-1, 24).sum(axis=1) == 0).any():
+        raise StepStopped("a day among those of the archive has no visitor; archive it first")
+    items, sold, kinds = _sold(events, at // 24, days)
+    with stopping():
+        coming = models.train(
+            context, "visitors", forecast.visitors(hours, first_ms), "visitors.json"
+        )
+        selling = models.train(
+            context, "sales", forecast.sales(sold, first_ms, kinds), "sales.json"
+        )
+    use = models.keep(context, coming), models.keep(context, selling)
+    by_day = hours.reshape(-1, 24)
+    ahead = models.scores(coming, forecast.hourly_inputs(by_day, end_ms)) if use[0] else by_day[-1]
+    rates = models.scores(selling, forecast.daily_inputs(sold)) if use[1] else sold.mean(axis=1)
     write(
         context.output(FILE),
         {
             "day": (context.day + timedelta(days=1)).isoformat(),
-            "visitors": visitors.ahead,
-            "sales": dict(zip(sold, rates.tolist(), strict=True)),
+            "visitors": ahead.tolist(),
+            "sales": dict(zip(items, np.round(rates, 4).tolist(), strict=True)),
         },
     )
-    drawn, axes = drawing.figure()
-    axes.plot(visitors.actual, color=drawing.INK, label="came")
-    axes.plot(visitors.model, color=drawing.COOL, label="forecast")
-    axes.plot(visitors.season, color=drawing.SOFT, label="the day before")
-    axes.set_xlabel("hour of the day, UTC")
-    axes.legend(frameon=False)
-    worse = [each.name for each in classes if each.model_error >= each.season_error]
+    record = Forecast(ID, forecast.week(ahead, by_day, first_ms), "UTC", end_ms)
+    context.output("control.jsonl").write_bytes(msgspec.json.encode(record) + b"\n")
+    first = models.report("Visitors and sales", coming, (Fact("items", len(items)),))
+    second = models.report("Sales", selling)
     return StepReport(
-        "Visitors and sales",
+        first.title,
         facts=(
-            Fact("visitors, error", round(visitors.model_error, 4),
-                 f"of the last day; the day before as a forecast: {visitors.season_error:.4f}"),
-            Fact("visitors, R²", round(visitors.r2, 4)),
-            Fact("items", len(sold)),
+            *(_named("visitors", fact) for fact in first.facts),
+            *(_named("sales", fact) for fact in second.facts),
         ),
-        tables=(
-            Table("Sales, error by class of item",
-                  ("class", "items", "forecast", "the day before"),
-                  tuple((c.name, c.items, c.model_error, c.season_error) for c in classes)),
+        tables=tuple(
+            msgspec.structs.replace(table, title=f"{what}: {table.title}")
+            for what, told in (("Visitors", first), ("Sales", second))
+            for table in told.tables
         ),
-        charts=(drawing.chart("Visitors of the last day", drawn),),
+        charts=(_last_day(by_day, first_ms, coming), *first.charts[:1], *second.charts[:1]),
         warnings=(
-            *(() if visitors.wins else ("visitors: no better than the day before",)),
-            *((f"sales of {', '.join(worse)} items: no better than the day before",)
-              if worse else ()),
+            *(f"visitors: {warning}" for warning in first.warnings),
+            *(f"sales: {warning}" for warning in second.warnings),
         ),
-    )  # fmt: skip
+    )
+
+
+def _named(what: str, fact: Fact) -> Fact:
+    return msgspec.structs.replace(fact, name=f"{what}: {fact.name}")
+
+
+def _sold(events: object, day: Matrix, days: int) -> tuple[list[str], Matrix, list[str]]:
+    """Items that ever sold, what of each on each day, and their categories."""
+    import pandas as pd
+
+    assert isinstance(events, pd.DataFrame)
+    bought = ((events["action"] == "purchase") & events["item_id"].notna()).to_numpy()
+    if not bought.any():
+        raise StepStopped("nothing was bought in the archive; there are no sales to foretell")
+    codes = events["item_id"].cat.codes.to_numpy()[bought].astype(np.int64)
+    amount = events["quantity"].fillna(1).to_numpy(float)[bought]
+    count = len(events["item_id"].cat.categories)
+    cells = codes * days + day[bought].astype(np.int64)
+    sold: Matrix = np.bincount(cells, amount, minlength=count * days).reshape(count, days) * 1.0
+    kept = np.flatnonzero(sold.sum(axis=1))
+    kinds = pd.Series("", index=range(count), dtype=object)
+    last = events.loc[bought, "item_category"].astype(object).groupby(codes).last()
+    kinds.update(last.dropna())
+    names = [str(events["item_id"].cat.categories[at]) for at in kept]
+    return names, sold[kept], [str(kinds[at]) for at in kept]
+
+
+def _last_day(days: Matrix, first_ms: int, found: Trained) -> Chart:
+    """The newest day, as it came and as it was foretold."""
+    drawn, axes = drawing.figure()
+    inputs = forecast.hourly_inputs(days[:-1], first_ms + (len(days) - 1) * DAY_MS)
+    axes.plot(days[-1], color=drawing.INK, label="came")
+    axes.plot(models.scores(found, inputs), color=drawing.COOL, label="forecast")
+    axes.plot(days[-2], color=drawing.SOFT, label="the day before")
+    axes.set_xlabel("hour of the day, UTC")
+    axes.set_ylim(bottom=0)
+    axes.legend(frameon=False)
+    return drawing.chart("Visitors of the last day", drawn)

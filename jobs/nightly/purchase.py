@@ -6,100 +6,92 @@ from typing import Any, Final
 
 import numpy as np
 
-from jobs.nightly.base import Fact, StepReport, StepStopped, Table
+from jobs.nightly import models, reading, told
+from jobs.nightly.base import Fact, StepReport, StepStopped
 from jobs.nightly.context import Context
-from jobs.nightly.quality import admit
-from jobs.trainers.purchase import compare
-from schemas.errors import UserMistake
+from jobs.trainers.base import Matrix, Sample
 
-DAYS: Final = 30
 DAY_MS: Final = 86_400_000
-FILE: Final = "purchase.onnx"
+MOMENTS: Final = 6
 INCOMES: Final = {"low": 1.0, "middle": 2.0, "high": 3.0}
-COLUMNS: Final = (
-    "user_id", "ts", "action", "price", "traits_birth_year", "traits_gender", "traits_income_band",
+NAMES: Final = (
+    "age", "income", "female", "male", "idle_days", "events_log", "views_log", "carts_log",
+    "purchases_log", "spent_log",
 )  # fmt: skip
+"""Age, income and gender are what the customer told; 40, the middle and neither where they did not.
+"""
+USUAL_AGE: Final = 40.0
 
 
 def run(context: Context) -> StepReport:
-    """Compare the classifiers and export the best.
+    """Compare the classifiers, export the best and register it.
 
-    Rows are customers at two moments, a third and two thirds into the archive; the label is
-    whether they bought in the third that followed. What was known at the moment is all they see.
+    Rows are customers at moments that part the archive's days evenly; the label is whether they
+    bought before the next of them. What happened before the moment is all they see.
 
     Raises:
         StepStopped: the events are not fit, or too few bought.
     """
-    import pandas as pd
-    from pyarrow.parquet import read_table
-
-    admit(context, "events")
-    events = pd.concat(
-        [
-            read_table(path, columns=list(COLUMNS), partitioning=None).to_pandas()
-            for path in context.table("events", DAYS)
-        ],
-        ignore_index=True,
+    events = reading.events(context, ("price", "quantity"))
+    first, last = int(events["ts"].iloc[0]), int(events["ts"].iloc[-1])
+    if last <= first:
+        raise StepStopped("all events are of one moment; there is no before and after to learn")
+    people = told.read(context)
+    at = reading.moments(first, last, MOMENTS)
+    parts = [
+        known(events, people, since, until, context.day.year)
+        for since, until in zip(at, [*at[1:], last], strict=True)
+    ]
+    users = np.concatenate([users for users, _, _ in parts])
+    sample = Sample(
+        NAMES,
+        np.concatenate([x for _, x, _ in parts]),
+        np.concatenate([y for _, _, y in parts]),
+        np.repeat(at, [len(y) for _, _, y in parts]),
+        models.groups_of(users, people, context.day.year),
     )
-    first, last = int(events["ts"].min()), int(events["ts"].max())
-    third = max(1, (last - first) // 3)
-    parts = [_known(events, first + n * third, first + (n + 1) * third) for n in (1, 2)]
-    try:
-        found = compare(
-            np.concatenate([x for x, _ in parts]),
-            np.concatenate([y for _, y in parts]),
-            seed=context.seed,
-        )
-    except UserMistake as mistake:
-        raise StepStopped(str(mistake)) from mistake
-    context.output(FILE).write_bytes(found.onnx)
-    best = next(each for each in found.compared if each.name == found.best)
-    return StepReport(
-        "Who will buy",
-        facts=(
-            Fact("best", found.best, "of least log loss on the newest fifth"),
-            Fact("AUC", str(found.auc)),
-            Fact("ONNX parity", found.parity, "largest difference to the model itself"),
-        ),
-        tables=(
-            Table("Compared", ("model", "accuracy", "recall", "F1", "AUC", "log loss", "ECE",
-                               "AUC by fold"),
-                  tuple((c.name, c.accuracy, c.recall, c.f1, c.auc, c.log_loss, c.ece,
-                         " ".join(f"{each:.3f}" for each in c.folds)) for c in found.compared),
-                  "a buyer is said where the score is above the usual rate; all calibrated by "
-                  "Platt on rows after those they learned from"),
-        ),
-        warnings=()
-        if best.log_loss < found.base_log_loss
-        else ("none beats the mean for everybody",),
-    )  # fmt: skip
+    found = models.train(context, "purchase", sample)
+    models.keep(context, found)
+    horizon = (last - first) / (MOMENTS + 1) / DAY_MS
+    return models.report(
+        "Who will buy", found, (Fact("horizon, days", round(horizon, 3), "that the label looks"),)
+    )
 
 
-def _known(events: Any, until_ms: int, end_ms: int) -> tuple[Any, Any]:
-    """Age, income, gender and history of everybody at a moment, and whether they then bought."""
-    past = events[events["ts"] < until_ms]
-    later = events[(events["ts"] >= until_ms) & (events["ts"] < end_ms)]
-    people = past.groupby("user_id", sort=True).agg(
-        last=("ts", "max"), events=("ts", "size"), born=("traits_birth_year", "last"),
-        gender=("traits_gender", "last"), income=("traits_income_band", "last"),
-    )  # fmt: skip
-    for action in ("view", "cart", "purchase"):
-        mine = past[past["action"] == action]
-        people[action] = mine.groupby("user_id").size()
-    bought = past[past["action"] == "purchase"]
-    people["spent"] = bought.groupby("user_id")["price"].sum()
-    buyers = set(later.loc[later["action"] == "purchase", "user_id"])
+def known(
+    events: Any, people: Any, until_ms: int, end_ms: int, year: int
+) -> tuple[Any, Matrix, Matrix]:
+    """Customers at a moment, what was known of them, and whether they then bought."""
+    import pandas as pd
+
+    moments = events["ts"].to_numpy()
+    begin, end = np.searchsorted(moments, (until_ms, end_ms))
+    past, later = events.iloc[:begin], events.iloc[begin:end]
+    codes, count = past["user_id"].cat.codes.to_numpy(), len(events["user_id"].cat.categories)
+    action = past["action"].to_numpy(str)
+    newest = np.zeros(count, np.int64)
+    np.maximum.at(newest, codes, past["ts"].to_numpy())
+    bought = action == "purchase"
+    amount = (past["price"].fillna(0.0) * past["quantity"].fillna(1.0)).to_numpy(float)
+    columns = [np.bincount(codes, minlength=count)]
+    columns += [np.bincount(codes[action == name], minlength=count)
+                for name in ("view", "cart", "purchase")]  # fmt: skip
+    columns.append(np.bincount(codes[bought], amount[bought], minlength=count))
+    mine = np.flatnonzero(columns[0])
+    users = np.asarray(events["user_id"].cat.categories)[mine]
+    told_ = pd.DataFrame(index=users) if people is None else people.reindex(users)
+    gone = pd.Series(np.nan, index=users)
+    born = told_.get("birth_year", gone).to_numpy(float)
+    gender = told_.get("gender", gone)
     x = np.column_stack(
         (
-            np.nan_to_num((2026 - people["born"].astype(float)).to_numpy(), nan=40.0),
-            people["income"].map(INCOMES).fillna(2.0).to_numpy(float),
-            (people["gender"] == "female").to_numpy(float),
-            (people["gender"] == "male").to_numpy(float),
-            (until_ms - people["last"].to_numpy(float)) / DAY_MS,
-            *(np.log1p(people[name].fillna(0).to_numpy(float))
-              for name in ("events", "view", "cart", "purchase", "spent")),
+            np.nan_to_num(year - born, nan=USUAL_AGE),
+            told_.get("income_band", gone).map(INCOMES).fillna(2.0).to_numpy(float),
+            (gender == "female").to_numpy(float),
+            (gender == "male").to_numpy(float),
+            (until_ms - newest[mine]) / DAY_MS,
+            *(np.log1p(column[mine].astype(float)) for column in columns),
         )
-    )  # fmt: skip
-    shuffled = np.random.default_rng(0).permutation(len(x))  # within a moment order says nothing
-    labels = people.index.isin(buyers).astype(float)
-    return x[shuffled], labels[shuffled]
+    )
+    buys = later["user_id"].cat.codes.to_numpy()[later["action"].to_numpy(str) == "purchase"]
+    return users, x, np.isin(mine, buys).astype(float)

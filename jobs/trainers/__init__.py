@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from typing import Final
 
-from jobs.trainers import ctr
+from jobs.trainers import contact, ctr_study, forecast, gender, purchase
 from jobs.trainers.base import Trainer
 
 TRAINERS: Final[dict[str, Trainer]] = {
-    "ctr": ctr.fit,
+    "ctr": ctr_study.TRAINER,
+    "purchase": purchase.TRAINER,
+    "gender": gender.TRAINER,
+    "contact": contact.TRAINER,
+    "visitors": forecast.VISITORS,
+    "sales": forecast.SALES,
 }
-"""Name, which is also the model's id on the control topic → trainer."""
+"""Name, which is also the model's id → trainer."""

@@ -8,7 +8,6 @@ so that what is published is one linear model in the stream's own features.
 from __future__ import annotations
 
 from hashlib import sha256
-from itertools import pairwise
 from typing import Any, Final
 
 import numpy as np
@@ -16,7 +15,8 @@ from msgspec import Struct
 from numpy.typing import NDArray
 
 from jobs.trainers import metrics
-from jobs.trainers.base import Matrix
+from jobs.trainers.base import CALIBRATED, TRAINED, Matrix, Sample, Setup, Trained, Trainer, split
+from jobs.trainers.card import Card, Fold, by_groups, data_window, forward
 from jobs.trainers.ctr import GOLDEN_ROWS, check
 from jobs.trainers.metrics import Bin, GroupMetrics, Metrics
 from schemas.control import Model
@@ -26,10 +26,9 @@ from scoring.onnx_export import model_record
 
 STRENGTHS: Final = (0.001, 0.01, 0.1, 1.0)
 NEGATIVES_PER_CLICK: Final = 4
-TRAINED, CALIBRATED = 0.7, 0.8
-FOLDS: Final = 3
 SEARCH_ROWS: Final = 60_000
 SMOTE_ROWS: Final = 20_000
+PARITY_ROWS: Final = 500
 
 
 class Way(Struct, frozen=True):
@@ -42,12 +41,12 @@ class Way(Struct, frozen=True):
 
 
 class Study(Struct, frozen=True):
-    """A model and all that is known of it. ``searched`` maps each C to its log loss over folds."""
+    """A model and all that is known of it. ``searched`` maps each C to its folds over time."""
 
     model: Model
     metrics: Metrics
     c: float
-    searched: dict[float, float]
+    searched: dict[float, list[Fold]]
     ways: list[Way]
     calibration: list[Bin]
     lift: list[float]
@@ -79,22 +78,24 @@ def study(
     updated_ms: int,
     seed: int,
     quick: bool = False,
+    edges: tuple[int, int] | None = None,
 ) -> Study:
     """Train on rows in the order of time; the newest fifth measures and is never trained on.
 
-    The first seven tenths train, the next tenth calibrates (Platt, which folds into the weights).
+    The first seven tenths train, the next tenth calibrates (Platt, which folds into the weights),
+    unless ``edges`` says up to where rows do either.
     The model's version is ``version`` and a digest of its weights.
 
     Raises:
         UserMistake: too few rows, or too few of one kind.
     """
     rows = len(labels)
-    train, cut = round(rows * TRAINED), round(rows * CALIBRATED)
+    train, cut = edges or (round(rows * TRAINED), round(rows * CALIBRATED))
     check(labels, cut)
     rng = np.random.default_rng((seed, 61))
     x, y = features[:train], labels[:train]
     searched = _search(x, y, rng, quick)
-    c = min(searched, key=lambda each: searched[each])
+    c = min(searched, key=lambda each: mean_loss(searched[each]))
     raw = down_sampled(x, y, c, rng)
     slope, shift = platt(raw.logits(features[train:cut]), labels[train:cut])
     final = Linear(raw.weights * slope, raw.bias * slope + shift)
@@ -124,13 +125,7 @@ def study(
         ways=ways,
         calibration=metrics.calibration(test_y, scores),
         lift=metrics.lift(test_y, scores),
-        groups=[
-            found
-            for name, column in groups.items()
-            for found in metrics.by_group(
-                test_y, scores, np.char.add(f"{name}: ", column[cut:].astype(str))
-            )
-        ],
+        groups=by_groups(test_y, scores, {kind: col[cut:] for kind, col in groups.items()}),
         importance=sorted(
             zip(FEATURES, (final.weights * deviation).tolist(), strict=True),
             key=lambda pair: -abs(pair[1]),
@@ -207,20 +202,27 @@ def sigmoid(logits: Matrix) -> Matrix:
     return chances
 
 
-def _search(x: Matrix, y: Matrix, rng: np.random.Generator, quick: bool) -> dict[float, float]:
-    """Log loss of each C, trained on what was before and measured on what came after."""
+def _search(x: Matrix, y: Matrix, rng: np.random.Generator, quick: bool) -> dict[float, list[Fold]]:
+    """What each C loses, trained on what was before and judged on what came after."""
     rows = np.sort(rng.choice(len(y), min(len(y), SEARCH_ROWS), replace=False))
     x, y = x[rows], y[rows]
-    edges = np.linspace(0, len(y), FOLDS + 2).astype(int)[1:]
-    found = {}
+    found: dict[float, list[Fold]] = {}
     for c in STRENGTHS[2:3] if quick else STRENGTHS:
-        lost = []
-        for old, new in pairwise(edges):
-            if 0 < y[:old].sum() < old:
-                model = down_sampled(x[:old], y[:old], c, np.random.default_rng(1))
-                lost.append(metrics.losses(y[old:new], sigmoid(model.logits(x[old:new]))).mean())
-        found[c] = float(np.mean(lost)) if lost else float("inf")
+        found[c] = []
+        for old, new in forward(len(y)):
+            if 0 < y[old].sum() < len(y[old]) and len(y[new]):
+                model = down_sampled(x[old], y[old], c, np.random.default_rng(1))
+                lost = metrics.losses(y[new], sigmoid(model.logits(x[new])))
+                base = metrics.losses(y[new], np.full(len(y[new]), y[old].mean()))
+                found[c].append(
+                    Fold(len(y[old]), len(y[new]), float(lost.mean()), float(base.mean()))
+                )
     return found
+
+
+def mean_loss(folds: list[Fold]) -> float:
+    """Of the folds together; infinite where there was none."""
+    return float(np.mean([fold.loss for fold in folds])) if folds else float("inf")
 
 
 def _others(
@@ -250,3 +252,57 @@ def _way(name: str, labels: Matrix, scores: Matrix) -> Way:
         float(metrics.losses(labels, scores).mean()),
         metrics.ece(labels, scores),
     )
+
+
+def fit(sample: Sample, setup: Setup) -> Trained:
+    """Train and seal what `study` finds; see `jobs.trainers.base.Trainer`."""
+    sample.check()
+    found = study(
+        sample.features,
+        sample.target,
+        dict(sample.groups),
+        version=setup.version,
+        updated_ms=setup.updated_ms,
+        seed=setup.seed,
+        quick=setup.quick,
+        edges=split(sample.at_ms),
+    )
+    model = verify(found.model)
+    at = slice(found.test_from, found.test_from + PARITY_ROWS)
+    ours = np.array([model.score(row) for row in np.asarray(sample.features[at]).tolist()])
+    card = Card(
+        purpose="P(clicked | this message is shown), to rank campaigns and to value offers",
+        not_for="choosing the channel, which is the bandit's; customers without marketing consent",
+        window=data_window(sample.at_ms),
+        rows=len(sample.target),
+        trained_until_ms=int(sample.at_ms[found.test_from - 1]),
+        metrics=found.metrics,
+        baseline="the mean for everybody",
+        groups=found.groups,
+        notes=(
+            f"logistic regression, C = {found.c}; negatives down-sampled, prior corrected; Platt "
+            f"slope {found.platt[0]:.4f}, shift {found.platt[1]:+.4f}, folded into the weights",
+            "importance is the log-odds that one standard deviation moves",
+        ),
+        folds=tuple(found.searched[found.c]),
+        calibration=tuple(found.calibration),
+        lift=tuple(found.lift),
+        importance=found.importance,
+        parity=float(np.abs(ours - found.scores[: len(ours)]).max()),
+    )
+    tables: dict[str, tuple[tuple[str, ...], list[tuple[Any, ...]], str]] = {
+        "Ways with rare clicks": (
+            ("way", "AUC", "log loss", "ECE"),
+            [(w.name, w.auc, w.log_loss, w.ece) for w in found.ways],
+            "SMOTE only to compare: it teaches a wrong rate",
+        ),
+        "Strength searched": (
+            ("C", "log loss"),
+            [(c, mean_loss(folds)) for c, folds in found.searched.items()],
+            "L2 strength; trained on what was before, judged on what came next",
+        ),
+    }
+    return Trained(found.model, card, tables)
+
+
+TRAINER: Final = Trainer("chance", fit, FEATURES)

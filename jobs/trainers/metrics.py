@@ -18,6 +18,9 @@ CLIP: Final = 1e-12
 BINS: Final = 20
 LEAST_OF_A_GROUP: Final = 100
 
+_LEAST_RATE: Final = 0.01
+_PAIRS: Final = 20_000
+
 
 class Measured(Struct, frozen=True):
     """A figure and its 95 % bootstrap interval."""
@@ -31,7 +34,12 @@ class Measured(Struct, frozen=True):
 
 
 class Metrics(Struct, frozen=True):
-    """Of predictions on rows that were not trained on."""
+    """Of predictions on rows that were not trained on.
+
+    Of counts, ``auc`` is how often the larger of two has the greater prediction, ``log_loss`` is
+    Poisson's, and ``ece`` is relative to what was counted; only they have an ``error``, which is
+    the sum of absolute errors over the sum, and ``r2``.
+    """
 
     rows: int
     positives: int
@@ -39,6 +47,9 @@ class Metrics(Struct, frozen=True):
     log_loss: Measured
     ece: float
     base_log_loss: float
+    error: Measured | None = None
+    base_error: float | None = None
+    r2: float | None = None
 
 
 class Bin(Struct, frozen=True):
@@ -131,14 +142,61 @@ def measure(
     )
 
 
-def by_group(labels: Matrix, scores: Matrix, groups: NDArray[Any]) -> list[GroupMetrics]:
-    """Metrics of each group of at least `LEAST_OF_A_GROUP` rows."""
-    lost = losses(labels, scores)
+def measure_counts(
+    counts: Matrix, rates: Matrix, base: Matrix, rng: np.random.Generator, draws: int = 200
+) -> Metrics:
+    """All metrics of predicted rates of counts; ``base`` are the baseline's rates, row by row."""
+    lost, off = poisson_losses(counts, rates), np.abs(counts - rates)
+    spread = float(((counts - counts.mean()) ** 2).sum())
+    total = max(1.0, float(counts.sum()))
+    one, other = rng.integers(0, len(counts), (2, _PAIRS))
+    agree = np.sign(counts[one] - counts[other]) * np.sign(rates[one] - rates[other])
+    right = (1 + agree[counts[one] != counts[other]]) / 2
+
+    def mean(values: Matrix) -> Callable[[Matrix], float]:
+        return lambda mass: float(mass @ values / max(1e-12, mass.sum()))
+
+    def relative(mass: Matrix) -> float:
+        return float(mass @ off / max(1.0, float(mass @ counts)))
+
+    return Metrics(
+        rows=len(counts),
+        positives=int((counts > 0).sum()),
+        auc=bootstrap(mean(right), len(right), rng, draws),
+        log_loss=bootstrap(mean(lost), len(counts), rng, draws),
+        ece=sum(abs(b.predicted - b.observed) * b.rows for b in calibration(counts, rates, 10))
+        / total,
+        base_log_loss=float(poisson_losses(counts, base).mean()),
+        error=bootstrap(relative, len(counts), rng, draws),
+        base_error=float(np.abs(counts - base).sum()) / total,
+        r2=1 - float(((counts - rates) ** 2).sum()) / spread if spread else 0.0,
+    )
+
+
+def poisson_losses(counts: Matrix, rates: Matrix) -> Matrix:
+    """Negative log likelihood of each count under its rate."""
+    from scipy.special import gammaln
+
+    sure = np.maximum(rates, _LEAST_RATE)
+    lost: Matrix = sure - counts * np.log(sure) + gammaln(counts + 1)
+    return lost
+
+
+def by_group(
+    labels: Matrix,
+    scores: Matrix,
+    groups: NDArray[Any],
+    lost: Matrix | None = None,
+    least: int = LEAST_OF_A_GROUP,
+) -> list[GroupMetrics]:
+    """Metrics of each group of at least ``least`` rows; ``lost`` as of `losses` if left out."""
+    chances = lost is None
+    lost = losses(labels, scores) if lost is None else lost
     found = []
     for name in np.unique(groups):
         mine = groups == name
-        if (rows := int(mine.sum())) >= LEAST_OF_A_GROUP:
-            area = auc(labels[mine], scores[mine])
+        if (rows := int(mine.sum())) >= least:
+            area = auc(labels[mine], scores[mine]) if chances else float("nan")
             found.append(
                 GroupMetrics(
                     str(name),

@@ -56,6 +56,12 @@ class Weibull(Struct, frozen=True):
     shape: float
     log_likelihood: float
     base_log_likelihood: float
+    base_intercept: float = 0.0
+    base_shape: float = 1.0
+
+    def base_survival(self, days: float) -> float:
+        """The same of anybody: what the baseline, which knows no covariates, says."""
+        return float(np.exp(-((days / np.exp(self.base_intercept)) ** self.base_shape)))
 
     def scale(self, covariates: Matrix) -> Matrix:
         """The days after which 63 % have had the event."""
@@ -132,6 +138,8 @@ def weibull(names: tuple[str, ...], covariates: Matrix, days: Matrix, observed: 
         shape=float(np.exp(whole[0][-1])),
         log_likelihood=whole[1],
         base_log_likelihood=base[1],
+        base_intercept=float(base[0][0]),
+        base_shape=float(np.exp(base[0][-1])),
     )
 
 

@@ -1,4 +1,4 @@
-"""What every model must pass to go live, and what every trainer of `TRAINERS` promises."""
+"""What every model must pass to go live, and what `beckon train` promises of its own."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import pytest
 from msgspec.structs import replace
 from onnx import TensorProto, helper
 
-from jobs.trainers import TRAINERS
+from jobs.trainers import ctr
 from schemas.control import Golden, Model
 from schemas.errors import RefusedControl
 from schemas.wire import decode_control, encode
@@ -326,11 +326,10 @@ def test_golden_vectors_try_every_weight_whatever_the_bias(bias: float) -> None:
             verify(worse)
 
 
-@pytest.fixture(scope="module", params=sorted(TRAINERS))
-def trained(request: pytest.FixtureRequest) -> tuple[object, ...]:
+@pytest.fixture(scope="module")
+def trained() -> tuple[object, ...]:
     features, labels = market(4_000, seed=5)
-    fit = TRAINERS[request.param]
-    return fit, features, labels, fit(features, labels, version="t-1", updated_ms=7)
+    return ctr.fit, features, labels, ctr.fit(features, labels, version="t-1", updated_ms=7)
 
 
 def market(rows: int, seed: int) -> tuple[np.ndarray, np.ndarray]:

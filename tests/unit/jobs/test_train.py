@@ -137,7 +137,7 @@ def test_rows_without_clicks_are_a_mistake() -> None:
 
 def test_a_version_names_the_trainer_the_minute_and_the_rows() -> None:
     rows = join(history(600))
-    training = command.fit(rows, "ctr", 1_795_466_580.0)
+    training = command.fit(rows, 1_795_466_580.0)
     assert training.model.version == f"ctr-20261123T2043Z-{rows.digest()}"
     assert training.model.updated_ms == 1_795_466_580_000
 
@@ -200,10 +200,7 @@ def test_a_line_that_is_no_record_is_named(
     assert complaint in str(result.exception)
 
 
-def test_a_missing_file_and_an_unknown_trainer_are_mistakes(run_train, tmp_path: Path) -> None:
+def test_a_missing_file_is_a_mistake(run_train, tmp_path: Path) -> None:
     missing = run_train(tmp_path / "none.jsonl")
     assert isinstance(missing.exception, UserMistake)
     assert "cannot read" in str(missing.exception)
-    unknown = run_train("--trainer", "magic")
-    assert isinstance(unknown.exception, UserMistake)
-    assert "there are: ctr" in str(unknown.exception)

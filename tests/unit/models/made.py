@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from jobs.models.artefact import Artefact, Card
+from jobs.models.artefact import Artefact
+from jobs.trainers.card import Card
 from jobs.trainers.metrics import Measured, Metrics
 from scoring.features import FEATURES
 from scoring.onnx_export import model_record

@@ -5,9 +5,13 @@ import pytest
 from rich.console import Console
 
 from jobs.market.archive import write_archive
+from jobs.models.artefact import load
+from jobs.models.registry import Registry
 from jobs.nightly import forecast, purchase
 from jobs.nightly.context import Context
 from jobs.nightly.runner import run_step
+from schemas.control import Forecast
+from schemas.wire import decode_control
 
 DAY = date(2026, 11, 26)
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -35,6 +39,13 @@ def test_the_next_days_visitors_and_sales_are_written(archive):
     assert found["day"] == "2026-11-27"
     assert len(found["visitors"]) == 24
     assert all(rate > 0 for rate in found["sales"].values())
+    record = decode_control((context.folder / "control.jsonl").read_bytes())
+    assert isinstance(record, Forecast)
+    assert len(record.visitors) == 168
+    assert {load(context.folder / name).made.id for name in ("visitors.json", "sales.json")} == {
+        "visitors",
+        "sales",
+    }
 
 
 def test_four_classifiers_are_compared_on_what_came_after(archive):
@@ -42,4 +53,6 @@ def test_four_classifiers_are_compared_on_what_came_after(archive):
     assert manifest.status == "done", manifest.reason
     report, _ = context.told("purchase")
     assert len(report.tables[0].rows) == 4
-    assert set(manifest.writes) == {purchase.FILE}
+    assert set(manifest.writes) == {"artefact.json"}
+    artefact = load(context.folder / "artefact.json")
+    assert Registry(context.data_dir).artefact(artefact.version) == artefact
