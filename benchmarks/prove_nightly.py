@@ -48,7 +48,7 @@ MUTANTS = 400
 SEEDS = 100
 SWAPS = 60
 SWAP_EVENTS = 3_000
-NEEDS_A_BROKER = ("publish",)
+NEEDS_A_BROKER = ("publish", "rollout")
 """Steps that are left out: the proof is about files and the core."""
 
 

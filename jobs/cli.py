@@ -42,7 +42,10 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
         "jobs.nightly.command:nightly",
         "Clean, train, judge, swap, report: the night shift.",
     ),
-    "models": ("jobs.models.commands:app", "List, show, promote, roll back and verify models."),
+    "models": (
+        "jobs.models.commands:app",
+        "List, show, promote, guard, roll back and verify models.",
+    ),
     "evaluate": ("jobs.evaluate:evaluate", "What another policy would have earned, by the log."),
     "effects": ("jobs.effects.process:effects", "Keep the figures of what campaigns bring."),
     "report": ("jobs.effects.report:report", "What campaigns brought: cost, revenue, lift, gap."),

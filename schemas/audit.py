@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from msgspec import Struct
 
 from schemas.event import SCHEMA_VERSION
@@ -123,4 +125,21 @@ class Shadow(Struct, frozen=True, tag_field="kind", tag="shadow"):
     schema_version: int = SCHEMA_VERSION
 
 
-AuditRecord = Outcomes | Candidate | PlanUpdate | Shadow
+class RollOut(Struct, frozen=True, tag_field="kind", tag="rollout"):
+    """A step of a model's way into the stream, or back, and why it was taken.
+
+    ``stage`` is what it is in from ``ts`` on, ``share`` the part of the customers whom it scores
+    then; ``champion`` scores all others, empty for the prior. ``by`` is who moved it.
+    """
+
+    version: str
+    stage: Literal["shadow", "canary", "all", "settled", "rolled back"]
+    share: float
+    champion: str
+    because: str
+    by: str
+    ts: int
+    schema_version: int = SCHEMA_VERSION
+
+
+AuditRecord = Outcomes | Candidate | PlanUpdate | Shadow | RollOut

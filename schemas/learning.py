@@ -17,6 +17,8 @@ class Example(Struct, frozen=True):
     the same ``decision_id``. ``channels`` were open to the choice, ``channel`` among them, which
     was chosen with the probability ``propensity``. ``variant`` is ``<experiment>/<variant>``, or
     empty; ``case`` the context that the choice was made in, -1 where the policy has no use for one.
+    ``shadow_score`` is what the other model that the stream holds gives the very same features; it
+    decided nothing. ``shadow_version`` is empty where no other is held.
     """
 
     decision_id: str
@@ -34,6 +36,8 @@ class Example(Struct, frozen=True):
     channels: tuple[Channel, ...] = ()
     variant: str = ""
     case: int = -1
+    shadow_version: str = ""
+    shadow_score: float = 0.0
 
 
 class Reward(Struct, frozen=True):

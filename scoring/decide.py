@@ -191,7 +191,8 @@ class _Moment:
         rivals = () if is_transactional(candidate.spec) else self._losers(candidate)
         decision = _decision(candidate, choice, rivals, self.world)
         self._publish(candidate, decision)
-        self.emits.append(Emit(EXAMPLES, decision.decision_id, _example(decision, candidate)))
+        example = _example(decision, candidate, self.world)
+        self.emits.append(Emit(EXAMPLES, decision.decision_id, example))
 
     def _publish(self, candidate: Candidate, decision: Decision) -> None:
         """Remember the decision in the book, and publish it."""
@@ -233,7 +234,8 @@ class _Moment:
         candidate.due_ms = 0
         candidate.features = features_of(candidate, self._head(candidate), sealed.offer, self.world)
         self._publish(candidate, sealed)  # the purse has paid for it since it was opened
-        self.emits.append(Emit(EXAMPLES, sealed.decision_id, _example(sealed, candidate)))
+        example = _example(sealed, candidate, self.world)
+        self.emits.append(Emit(EXAMPLES, sealed.decision_id, example))
 
     def _defer(self, candidate: Candidate) -> None:
         """Let it wait for the morning, in the place of what the campaign has waiting already."""
@@ -357,7 +359,8 @@ def _decision(
     )
 
 
-def _example(decision: Decision, candidate: Candidate) -> Example:
+def _example(decision: Decision, candidate: Candidate, world: World) -> Example:
+    shadow = world.shadow_of(decision.model_version)
     return Example(
         decision_id=decision.decision_id,
         user_id=decision.user_id,
@@ -373,4 +376,6 @@ def _example(decision: Decision, candidate: Candidate) -> Example:
         channels=tuple(candidate.channels),
         variant=decision.variant,
         case=decision.case,
+        shadow_version="" if shadow is None else shadow.version,
+        shadow_score=0.0 if shadow is None else shadow.score(candidate.features),
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC
 from typing import Final
 
+from msgspec.structs import replace
 from xxhash import xxh3_64_intdigest
 
 from schemas.budget import Lease
@@ -54,6 +55,9 @@ AUDITED_SHARE: Final = 16
 """Refused candidates are audited in full for one customer in so many, by hash; the ends of all
 inputs are counted exactly."""
 
+HOT_MODELS: Final = 4
+"""So many of the latest models stay proved, in force or not."""
+
 
 def is_audited(user_id: str, share: int = AUDITED_SHARE) -> bool:
     """Whether every refusal of this customer is audited in full."""
@@ -68,7 +72,8 @@ class World:
     ``campaigns`` are the active ones by id, ``shops`` those of each chain, and ``every_shop``
     all of them under ``<chain>/<id>``; ``lists`` is what to recommend, by the list's id and what it
     goes with.
-    ``canary`` is a model on trial, which scores ``canary_share`` of the customers.
+    ``canary`` is a model on trial, which scores ``canary_share`` of the customers, or none of them
+    and is only compared (`shadow_of`).
     ``leases`` are what the shards were lent of the budgets, and ``metered`` the active campaigns
     that have one. ``audited_share`` is 1 where every refusal must be told, as in a preview.
     """
@@ -102,6 +107,7 @@ class World:
         self._trials: dict[str, Experiment] = {}
         self._treated: dict[tuple[str, str], Campaign] = {}
         self._chains: dict[str, Chain] = {}
+        self._hot: list[tuple[Model, LogisticModel]] = []
 
     @property
     def index(self) -> Index:
@@ -118,6 +124,13 @@ class World:
             return self.model
         drawn = xxh3_64_intdigest(f"{canary.version}\x1f{user_id}".encode())
         return canary if drawn < self.canary_share * 2**64 else self.model
+
+    def shadow_of(self, version: str) -> LogisticModel | None:
+        """The other model that is held, where one of this version scored; None without another."""
+        canary = self.canary
+        if canary is None or canary.version == self.model.version:
+            return None
+        return self.model if version == canary.version else canary
 
     def rules(self, spec: Campaign) -> Learning:
         """How a campaign's channels are chosen: as it says itself, else as the policy does."""
@@ -245,7 +258,7 @@ class World:
                     if record.budget is not None:
                         self.metered = (*self.metered, record)
             case Model():
-                proved = verify(record)
+                proved = self._proved(record)
                 if record.id == CANARY:
                     self.canary, self.canary_share = proved, record.share
                 else:
@@ -301,6 +314,16 @@ class World:
                 self.segmentation = record
             case Pacing():
                 self.pacing = record
+
+    def _proved(self, record: Model) -> LogisticModel:
+        """A model proved, or one of the latest that were: to return to it is a matter of a look."""
+        bare = replace(record, id="ctr", share=1.0, updated_ms=0)
+        for known, model in self._hot:
+            if known == bare:
+                return model
+        model = verify(record)
+        self._hot = [(bare, model), *self._hot[: HOT_MODELS - 1]]
+        return model
 
     def _check(self, spec: Campaign) -> None:
         """Refuse a campaign that cannot run, whether it is active or not."""

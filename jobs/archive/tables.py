@@ -244,6 +244,8 @@ EXAMPLES: Final = ArchiveTable(
         channels=pa.list_(_TEXT),
         variant=_TEXT,
         case=_WHOLE,
+        shadow_version=_TEXT,
+        shadow_score=_REAL,
     ),
     "decided_at_ms",
     ("decision_id",),

@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
 from typing import Annotated
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
-from jobs.models.guard import breach
-from jobs.models.registry import STAGES, Announcement, Registry
+from jobs.models.guard import LEAST
+from jobs.models.registry import Announce, Announcement, Registry
+from jobs.models.rollout import HOUR_MS, ROLLED_BACK, STAGES, Rules, State, roll_back, step
 from jobs.settings import Settings
 from jobs.words import moment
+from schemas.audit import RollOut
 from schemas.errors import UserMistake
 
 app = typer.Typer(
-    help="List, show, promote, roll back, watch and verify models.",
+    help="List, show, promote, guard, roll back and verify models.",
     no_args_is_help=True,
     rich_markup_mode=None,
 )
@@ -33,8 +34,12 @@ def list_() -> None:
         metrics = registry.artefact(version).card.metrics
         verdict = registry.verdict(version)
         where = "all" if version == state.champion else ""
-        if version == state.challenger:
+        if version == state.champion and state.stage == "all":
+            where = "all, watched"
+        elif version == state.challenger:
             where = state.stage + (f" {state.share:.0%}" if state.share else "")
+        elif version == state.beside:
+            where = "hot"
         table.add_row(
             version,
             f"{metrics.auc.value:.4f}",
@@ -78,7 +83,9 @@ def show(version: Annotated[str, typer.Argument()]) -> None:
         console.print(f"against {verdict.champion}: {said}", highlight=False, soft_wrap=True)
     for move in registry.state.history:
         if move.version == version:
-            console.print(f"{moment(move.at_ms)}  {move.stage}: {move.why}", highlight=False)
+            console.print(
+                f"{moment(move.at_ms)}  {move.stage}, by {move.by}: {move.why}", highlight=False
+            )
 
 
 @app.command()
@@ -88,53 +95,122 @@ def promote(
     share: Annotated[
         float, typer.Option(min=0.001, max=0.5, help="of the customers, in canary")
     ] = 0.1,
-    force: Annotated[bool, typer.Option("--force", help="although it did not win")] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="although it did not win, or skips a stage")
+    ] = False,
 ) -> None:
     """Put a model into the next stage in the running stream: shadow, canary, all.
 
-    The stream proves it again before it is used. Each customer is scored by one version: in canary
-    a share of them, chosen by a hash, by the new one; each decision names its version.
+    The stream proves it again before it is used. In shadow it scores what the champion decides, and
+    decides nothing; in canary it decides for a share of the customers, chosen by a hash. Each
+    decision names the one version that scored it. `beckon models guard` takes it further by itself.
     """
     stage = next((each for each in STAGES if each == to), None)
     if stage is None:
         raise UserMistake(f"--to {to!r}: one of {', '.join(STAGES)}")
-    announce(_registry().promote(version, stage, share, _now_ms(), force=force), Settings())
-    Console().print(f"{version}: {to}")
+    settings = Settings()
+    registry = Registry(settings.data_dir)
+    after = registry.promote(
+        version, stage, share, _now_ms(), "hand", announcer(settings), force=force
+    )
+    _say(after)
 
 
 @app.command()
 def rollback(why: Annotated[str, typer.Option(help="kept in the history")] = "by hand") -> None:
-    """Withdraw the model on trial; without one, return to the champion before."""
-    registry = _registry()
-    announce(registry.rollback(_now_ms(), why), Settings())
-    Console().print(f"In force: {registry.state.champion or 'no model'}")
+    """Withdraw the model on trial; without one, return to the champion before, which is at hand."""
+    settings = Settings()
+    after = Registry(settings.data_dir).move(
+        lambda state: roll_back(state, _now_ms(), why, "hand"), announcer(settings)
+    )
+    _say(after)
 
 
 @app.command()
-def guard() -> None:
-    """Hold the canary against its guardrails by what it did so far; roll it back if it broke one.
+def guard(
+    every_s: Annotated[
+        float, typer.Option("--every", min=0, help="Seconds between two looks; 0: one look.")
+    ] = 0,
+    rows: Annotated[
+        int, typer.Option(min=LEAST, help="Answered rows that a stage needs before the next.")
+    ] = Rules().rows,
+    hours: Annotated[
+        float, typer.Option(min=0, help="That a stage lasts at least.")
+    ] = Rules().least_ms / HOUR_MS,
+    days: Annotated[
+        float, typer.Option(min=0, help="After which a trial without enough rows is ended.")
+    ] = Rules().longest_ms / HOUR_MS / 24,
+) -> None:
+    """Take the model on trial one stage further if it may, or roll it back if a guardrail broke.
 
-    Run it every few minutes while a canary is out. The exit code is 1 after a rollback.
+    Evidence is what the stream published since the stage began: both models' scores of the same
+    rows, and what became of the customers of each. Every move is audited with its reason.
+
+    One look by default; the exit code is 1 after a rollback. With --every it goes on looking, until
+    SIGTERM. Labels come when attribution windows close, so looking more often than every few
+    minutes finds nothing new.
     """
-    from jobs.models.served import served
-    from jobs.train import from_topics
-
-    registry, console = _registry(), Console()
-    state = registry.state
-    if not state.challenger:
-        console.print("No model is on trial.")
+    settings = Settings()
+    rules = Rules(rows, round(hours * HOUR_MS), round(days * 24 * HOUR_MS))
+    if every_s:
+        _keep_looking(settings, rules, every_s)
         return
-    found = served(from_topics(Settings()))
-    canary, champion = found[state.challenger], found[state.champion or "prior"]
-    console.print(
-        f"{state.challenger}: {canary.clicks:,} of {canary.answered:,} clicked; champion: "
-        f"{champion.clicks:,} of {champion.answered:,}"
-    )
-    why = breach(canary, champion)
-    if why:
-        announce(registry.rollback(_now_ms(), why), Settings())
-        console.print(f"[bold red]rolled back:[/] {why}")
+    before, after, why = look(settings, rules, "guard", _now_ms())
+    if after == before:
+        Console().print(f"{before.on_trial or 'no trial'}: {why}", soft_wrap=True)
+        return
+    _say(after)
+    if after.history[-1].stage == ROLLED_BACK:
         raise typer.Exit(1)
+
+
+def look(settings: Settings, rules: Rules, by: str, now_ms: int) -> tuple[State, State, str]:
+    """Judge the trial by what came in since its stage began; the state before and after, and why.
+
+    Raises:
+        UserMistake: no broker answers, or it did not take the move.
+    """
+    from jobs.evaluate import from_topics
+    from jobs.models.served import seen
+
+    registry = Registry(settings.data_dir)
+    before = registry.state
+    if not before.on_trial:
+        return before, before, "no model is on trial"
+    found = seen(from_topics(settings, before.since_ms), before.on_trial)
+    said = ""
+
+    def change(state: State) -> State:
+        nonlocal said
+        if state != before:  # somebody moved it by hand meanwhile
+            said = "it was moved meanwhile; what was seen is of another stage"
+            return state
+        after, said = step(state, found, rules, now_ms, by)
+        return after
+
+    return before, registry.move(change, announcer(settings)), said
+
+
+def _keep_looking(settings: Settings, rules: Rules, every_s: float) -> None:
+    import structlog
+
+    from jobs.service import begin_service
+
+    stop = begin_service()
+    log = structlog.get_logger()
+    while True:
+        try:
+            before, after, why = look(settings, rules, "guard", _now_ms())
+        except UserMistake as error:  # a broker that is away comes back
+            log.warning("not looked", error=str(error))
+        else:
+            if after != before:
+                move = after.history[-1]
+                log.warning("moved", version=move.version, stage=move.stage, why=why)
+            else:
+                log.info("looked", version=before.on_trial, stage=before.stage, why=why)
+        if stop.wait(every_s):
+            return
 
 
 @app.command()
@@ -146,31 +222,45 @@ def verify(version: Annotated[str | None, typer.Argument()] = None) -> None:
         Console().print(f"{name}: whole")
 
 
-def announce(announced: Iterable[Announcement], settings: Settings) -> None:
-    """Publish to the control topic, champion before withdrawal, and wait for the broker.
+def announcer(settings: Settings) -> Announce:
+    """Publishes to the control and audit topics, the champion first, and waits for the broker."""
 
-    Raises:
-        UserMistake: the broker did not take it.
-    """
-    from jobs.kafka import ensure_topics, producer
-    from schemas.topics import CONTROL
-    from schemas.wire import encode
+    def announce(announced: list[Announcement], told: RollOut) -> None:
+        from jobs.kafka import ensure_topics, producer
+        from schemas.topics import AUDIT, CONTROL
+        from schemas.wire import encode
 
-    ensure_topics(settings)
-    out = producer(settings)
-    failures: list[str] = []
-    for key, record in announced:
-        out.produce(
-            CONTROL,
-            key=key,
-            value=None if record is None else encode(record),
-            on_delivery=lambda error, _: failures.append(str(error)) if error else None,
-        )
-    if out.flush(30) or failures:
-        raise UserMistake(
-            f"the broker at {settings.bootstrap} did not take the model"
-            + (f": {failures[0]}" if failures else " within 30 s; is it up? `beckon stack status`")
-        )
+        ensure_topics(settings)
+        out = producer(settings)
+        failures: list[str] = []
+
+        def note(error: object, _: object) -> None:
+            if error:
+                failures.append(str(error))
+
+        for key, record in announced:
+            value = None if record is None else encode(record)
+            out.produce(CONTROL, key=key, value=value, on_delivery=note)
+        out.produce(AUDIT, key=f"model/{told.version}", value=encode(told), on_delivery=note)
+        if out.flush(30) or failures:
+            raise UserMistake(
+                f"the broker at {settings.bootstrap} did not take the model"
+                + (f": {failures[0]}" if failures else " within 30 s")
+                + "; is it up? `beckon stack status`"
+            )
+
+    return announce
+
+
+def _say(state: State) -> None:
+    move = state.history[-1]
+    share = f" for {state.share:.0%} of the customers" if state.share else ""
+    console = Console()
+    console.print(
+        f"{move.version}: {move.stage}{share} ({move.why})", soft_wrap=True, highlight=False
+    )
+    beside = f"; beside it, hot: {state.beside}" if state.beside else ""
+    console.print(f"In force: {state.champion or 'no model'}{beside}", highlight=False)
 
 
 def _registry() -> Registry:

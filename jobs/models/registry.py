@@ -11,52 +11,31 @@ from __future__ import annotations
 
 import fcntl
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final
 
 import msgspec
-from msgspec import Struct
 from msgspec.structs import replace
 
+from jobs.models import rollout
 from jobs.models.artefact import Artefact, load, save
 from jobs.models.judge import Verdict
+from jobs.models.rollout import OutOfOrder, Stage, State
+from schemas.audit import RollOut
 from schemas.control import CANARY, Model, control_key
 from schemas.errors import UserMistake
 
-Stage = Literal["shadow", "canary", "all"]
-STAGES: Final[tuple[Stage, ...]] = ("shadow", "canary", "all")
 CHAMPION: Final = "ctr"
-HISTORY: Final = 200
-
-
-class Move(Struct, frozen=True):
-    """One change of what is in force."""
-
-    at_ms: int
-    version: str
-    stage: str
-    why: str
-
-
-class State(Struct, frozen=True):
-    """What is in force. ``before`` are former champions, newest last; ``share`` the canary's."""
-
-    champion: str = ""
-    challenger: str = ""
-    stage: str = ""
-    share: float = 0.0
-    before: tuple[str, ...] = ()
-    history: tuple[Move, ...] = ()
-
-
 Announcement = tuple[str, Model | None]
 """Key of the control topic, and the record; None withdraws it."""
 
+Announce = Callable[[list[Announcement], RollOut], None]
+"""Brings announcements, and the audit of the move, to the broker; raises `UserMistake` if not."""
+
 
 class Registry:
-    """The models of one data folder. What it returns to be announced is not announced by it."""
+    """The models of one data folder."""
 
     def __init__(self, data_dir: Path) -> None:
         self.root = data_dir / "models"
@@ -129,86 +108,83 @@ class Registry:
         return msgspec.json.decode(path.read_bytes(), type=Verdict) if path.exists() else None
 
     def promote(
-        self, version: str, stage: Stage, share: float, now_ms: int, *, force: bool = False
-    ) -> list[Announcement]:
-        """Put a version into a stage; returns what to announce on the control topic.
-
-        In ``shadow`` the stream proves and holds it and no customer is scored by it; in ``canary``
-        a ``share`` of the customers is; ``all`` makes it the champion.
+        self,
+        version: str,
+        stage: Stage,
+        share: float,
+        now_ms: int,
+        by: str,
+        announce: Announce,
+        *,
+        force: bool = False,
+    ) -> State:
+        """Put a version into a stage, as `jobs.models.rollout` has them.
 
         Raises:
-            UserMistake: it is not there, is refused, or did not win.
+            UserMistake: it is not there, is refused, did not win, or skips a stage.
         """
-        artefact = self.artefact(version)
+        self.artefact(version)
         verdict = self.verdict(version)
-        if not force and (verdict is None or not verdict.won):
+        if force:
+            return self.move(
+                lambda state: rollout.force(state, version, stage, share, now_ms, "forced", by),
+                announce,
+            )
+        if verdict is None or not verdict.won:
             why = "it was never judged" if verdict is None else verdict.reason
             raise UserMistake(
                 f"{version} did not win ({why}); `beckon nightly judge`, or --force to take the "
                 "blame"
             )
-        with self._changing() as state:
-            model = artefact.model
-            if stage == "all":
-                before = (*state.before, state.champion) if state.champion else state.before
-                after = replace(
-                    state, champion=version, challenger="", stage="", share=0.0, before=before
-                )
-                announced: list[Announcement] = [_champion(model, now_ms), _no_canary()]
-            else:
-                share = share if stage == "canary" else 0.0
-                after = replace(state, challenger=version, stage=stage, share=share)
-                announced = [_canary(model, share, now_ms)]
-            self._keep(after, Move(now_ms, version, stage, "forced" if force else "won"))
-        return announced
+        won = f"log loss lower by {verdict.gain:.5f} on {verdict.rows:,} rows"
+        return self.move(
+            lambda state: rollout.promote(state, version, stage, share, now_ms, won, by), announce
+        )
 
-    def rollback(self, now_ms: int, why: str) -> list[Announcement]:
-        """Withdraw the challenger if one is on its way, else return to the champion before.
+    def move(self, change: Callable[[State], State], announce: Announce) -> State:
+        """Change what is in force, announce it, and only then keep it; nobody else can meanwhile.
+
+        What was announced and not kept is announced again by whoever tries again.
 
         Raises:
-            UserMistake: there is nothing to return to.
+            UserMistake: the change is not allowed, or ``announce`` did not reach the stream.
         """
-        with self._changing() as state:
-            if state.challenger:
-                gone = state.challenger
-                self._keep(
-                    replace(state, challenger="", stage="", share=0.0),
-                    Move(now_ms, gone, "rolled back", why),
-                )
-                return [_no_canary()]
-            if not state.before:
-                raise UserMistake("no model was in force before this one; nothing to return to")
-            version = state.before[-1]
-            model = self.artefact(version).model
-            self._keep(
-                replace(state, champion=version, before=state.before[:-1]),
-                Move(now_ms, version, "all", f"rolled back to: {why}"),
-            )
-            return [_champion(model, now_ms)]
-
-    @contextmanager
-    def _changing(self) -> Iterator[State]:
         self.root.mkdir(parents=True, exist_ok=True)
         with (self.root / ".lock").open("a") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
-            yield self.state
+            before = self.state
+            try:
+                after = change(before)
+            except OutOfOrder as error:
+                raise UserMistake(str(error)) from None
+            if after != before:
+                announce(self.announcements(after), rollout.told(after))
+                self._keep(after)
+            return after
 
-    def _keep(self, state: State, move: Move) -> None:
-        state = replace(state, history=(*state.history, move)[-HISTORY:])
+    def announcements(self, state: State) -> list[Announcement]:
+        """All that the stream must hold in this state: the champion, and whoever is beside it.
+
+        In this order: at no moment is the champion's place empty or held by what is withdrawn.
+        """
+        now_ms = state.since_ms
+        found: list[Announcement] = []
+        if state.champion:
+            model = self.artefact(state.champion).model
+            found.append(_announced(replace(model, id=CHAMPION, updated_ms=now_ms)))
+        if state.beside:
+            model = self.artefact(state.beside).model
+            beside = replace(model, id=CANARY, share=state.share, updated_ms=now_ms)
+            found.append(_announced(beside))
+        else:
+            found.append((f"model/{CANARY}", None))
+        return found
+
+    def _keep(self, state: State) -> None:
         part = self.root / "state.json.part"
         part.write_bytes(msgspec.json.format(msgspec.json.encode(state)))
         os.replace(part, self.root / "state.json")
 
 
-def _champion(model: Model, now_ms: int) -> Announcement:
-    record = replace(model, id=CHAMPION, updated_ms=now_ms)
+def _announced(record: Model) -> Announcement:
     return control_key(record), record
-
-
-def _canary(model: Model, share: float, now_ms: int) -> Announcement:
-    record = replace(model, id=CANARY, share=share, updated_ms=now_ms)
-    return control_key(record), record
-
-
-def _no_canary() -> Announcement:
-    return f"model/{CANARY}", None

@@ -2,35 +2,76 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterable
+from math import log
+from typing import Final
 
-from jobs.models.guard import Served
+from jobs.models.guard import Paired, Seen, Served
+from jobs.trainers.base import closed
 from schemas.learning import LABELS, Example, Reward
 
+_LEAST: Final = 1e-12
 
-def served(records: Iterable[Example | Reward]) -> dict[str, Served]:
-    """Sum up by version; a repeated record changes nothing, and held-out customers do not count."""
+
+def seen(records: Iterable[Example | Reward], trial: str) -> Seen:
+    """Sum up a trial; a repeated record changes nothing, and held-out customers do not count.
+
+    The other is whatever else decided, or was held beside it. Only rows whose answers are all in
+    are counted as answered: clicks come at once and their absence only when the window closes, so
+    among the rest nearly all that are answered were clicked.
+    """
     shown: dict[str, Example] = {}
-    labels: dict[str, bool] = {}
+    clicked: dict[str, bool] = {}
     left: set[str] = set()
     for record in records:
         if isinstance(record, Example):
             if not record.holdout:
                 shown[record.decision_id] = record
         elif record.kind in LABELS:
-            labels[record.decision_id] = (
-                labels.get(record.decision_id, False) or record.kind == "clicked"
-            )
+            name = record.decision_id
+            clicked[name] = clicked.get(name, False) or record.kind == "clicked"
         elif record.kind in ("unsubscribed", "complained"):
             left.add(record.decision_id)
-    found: dict[str, Served] = defaultdict(Served)
-    for name, example in shown.items():
-        mine = found[example.model_version]
-        mine.failed += not 0.0 <= example.score <= 1.0
-        if name in labels:
-            mine.answered += 1
-            mine.clicks += labels[name]
-            mine.promised += example.score
-            mine.left += name in left
-    return found
+    mine, others = Served(), Served()
+    paired = Paired()
+    for example in shown.values():
+        if not _is_probability(example.score):
+            (mine if example.model_version == trial else others).failed += 1
+        if trial == example.shadow_version and not _is_probability(example.shadow_score):
+            paired.failed += 1
+    moments = {name: (each.decided_at_ms, each.campaign_id) for name, each in shown.items()}
+    for name in closed(moments, clicked):
+        example, click = shown[name], clicked[name]
+        its = mine if example.model_version == trial else others
+        its.answered += 1
+        its.clicks += click
+        its.promised += example.score
+        its.left += name in left
+        if trial == example.model_version and example.shadow_version:
+            _compare(paired, example.score, example.shadow_score, click)
+        elif trial == example.shadow_version:
+            _compare(paired, example.shadow_score, example.score, click)
+    return Seen(mine, others, paired)
+
+
+def _compare(paired: Paired, ours: float, theirs: float, click: bool) -> None:
+    """Count a row that both have scored."""
+    if not (_is_probability(ours) and _is_probability(theirs)):
+        return
+    mine, its = _loss(ours, click), _loss(theirs, click)
+    paired.rows += 1
+    paired.clicks += click
+    paired.promised += ours
+    paired.other_promised += theirs
+    paired.trial_loss += mine
+    paired.other_loss += its
+    paired.excess += mine - its
+    paired.squares += (mine - its) ** 2
+
+
+def _loss(score: float, click: bool) -> float:
+    return -log(max(score if click else 1.0 - score, _LEAST))
+
+
+def _is_probability(score: float) -> bool:
+    return 0.0 <= score <= 1.0  # which is false of NaN

@@ -25,6 +25,7 @@ from jobs.nightly import (
     quality,
     recommend,
     report,
+    rollout,
     segments,
     tables,
     tags,
@@ -52,6 +53,7 @@ STEPS: Final[dict[str, Step]] = {
     # What follows gathers from all the others.
     "tags": tags.run,
     "publish": publish.run,
+    "rollout": rollout.run,
     "report": report.run,
 }
 """Name → step, in the order in which they run."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Final
 
-from schemas.audit import Candidate, Outcomes, PlanUpdate, Shadow
+from schemas.audit import Candidate, Outcomes, PlanUpdate, RollOut, Shadow
 from schemas.change import Change
 from schemas.control import (
     AbsenceTrigger,
@@ -170,6 +170,7 @@ RECORDS: Final[dict[str, Any]] = {
         "push 50.0% to 70.0%",
     ),
     "audit-shadow": Shadow([("d-1", 1, 0.25, 0.5)], 1, 1, 1.386, 0.693, 0.693, TS),
+    "audit-rollout": RollOut("m-5", "canary", 0.1, "m-4", "won in shadow", "guard", TS),
     "item": CatalogueItem("shoe-7", "shoes", "Ace", 59.9, 0.25, 12, TS),
     "profile": Profile("ann", TS, 12, 9, "QktDAQ=="),
     "effect": Effect(

@@ -2,18 +2,17 @@ import msgspec
 import numpy as np
 import pytest
 
-from jobs.models.guard import LEAST, Served, breach
 from jobs.models.judge import Verdict, judge
 from jobs.models.registry import Registry
-from jobs.models.served import served
+from jobs.models.rollout import State, roll_back
 from schemas.control import CANARY
 from schemas.errors import UserMistake
-from schemas.learning import Example, Reward
 from scoring.features import FEATURE_HASH, FEATURES
 from scoring.model import LogisticModel
 from tests.unit.models.made import artefact
 
 WIDTH = len(FEATURES)
+ALL, BESIDE = "model/ctr", f"model/{CANARY}"
 WON = Verdict("mean", "v", True, 1_000, 0.1, 0.05, 0.2, 0.99, ())
 
 
@@ -25,44 +24,76 @@ def registry(tmp_path):
     return found
 
 
-def test_a_model_goes_through_shadow_and_canary_to_all_and_back(registry):
-    [(key, shadow)] = registry.promote("v1", "shadow", 0.1, 10)
-    assert (key, shadow.id, shadow.share) == (f"model/{CANARY}", CANARY, 0.0)
-    [(_, canary)] = registry.promote("v1", "canary", 0.1, 20)
-    assert (canary.version, canary.share, canary.updated_ms) == ("v1", 0.1, 20)
-    assert registry.state.share == 0.1
-    (key, model), gone = registry.promote("v1", "all", 0.1, 30)
-    assert (key, model.version, model.share, gone) == (
-        "model/ctr",
-        "v1",
-        1.0,
-        (f"model/{CANARY}", None),
+class Broker:
+    """Takes what is announced, unless it is away."""
+
+    def __init__(self):
+        self.models, self.told, self.away = {}, [], False
+
+    def __call__(self, announced, told):
+        if self.away:
+            raise UserMistake("no broker")
+        for key, record in announced:
+            self.models.pop(key, None)
+            if record is not None:
+                self.models[key] = record
+        self.told.append(told)
+
+    def held(self):
+        return {key: (model.version, model.share) for key, model in self.models.items()}
+
+
+@pytest.fixture
+def broker():
+    return Broker()
+
+
+def test_each_stage_is_announced_as_the_stream_must_hold_it(registry, broker):
+    registry.promote("v1", "all", 0.1, 1, "hand", broker, force=True)
+    assert broker.held() == {ALL: ("v1", 1.0)}
+    registry.promote("v2", "shadow", 0.1, 10, "hand", broker)
+    assert broker.held() == {ALL: ("v1", 1.0), BESIDE: ("v2", 0.0)}
+    registry.promote("v2", "canary", 0.1, 20, "hand", broker)
+    assert broker.held() == {ALL: ("v1", 1.0), BESIDE: ("v2", 0.1)}
+    registry.promote("v2", "all", 0.1, 30, "hand", broker)
+    assert broker.held() == {ALL: ("v2", 1.0), BESIDE: ("v1", 0.0)}
+    registry.move(lambda state: roll_back(state, 40, "worse", "hand"), broker)
+    assert broker.held() == {ALL: ("v1", 1.0)}
+    assert {model.updated_ms for model in broker.models.values()} == {40}
+    assert [(told.stage, told.version, told.because) for told in broker.told][-1] == (
+        "rolled back",
+        "v2",
+        "worse",
     )
-    registry.promote("v2", "all", 0.1, 40)
-    [(key, model)] = registry.rollback(50, "worse")
-    assert (key, model.version, model.updated_ms) == ("model/ctr", "v1", 50)
-    assert registry.state.champion == "v1"
-    assert [move.why for move in registry.state.history][-1] == "rolled back to: worse"
-    with pytest.raises(UserMistake, match="nothing to return to"):
-        registry.rollback(60, "again")
 
 
-def test_a_canary_is_withdrawn_and_the_champion_stays(registry):
-    registry.promote("v1", "all", 0.1, 1)
-    registry.promote("v2", "canary", 0.2, 2)
-    assert registry.rollback(3, "broke a rail") == [(f"model/{CANARY}", None)]
-    assert (registry.state.champion, registry.state.challenger) == ("v1", "")
+def test_what_the_broker_does_not_take_is_not_in_force(registry, broker):
+    broker.away = True
+    with pytest.raises(UserMistake, match="no broker"):
+        registry.promote("v1", "shadow", 0.1, 1, "hand", broker)
+    assert registry.state == State()
+    broker.away = False
+    assert registry.promote("v1", "shadow", 0.1, 2, "hand", broker) == registry.state
+    assert broker.held() == {BESIDE: ("v1", 0.0)}
 
 
-def test_what_did_not_win_is_only_promoted_by_force(registry):
+def test_a_stage_is_not_skipped(registry, broker):
+    with pytest.raises(UserMistake, match="in canary before it goes to all"):
+        registry.promote("v1", "all", 0.1, 1, "hand", broker)
+    with pytest.raises(UserMistake, match="in shadow before it goes to canary"):
+        registry.promote("v1", "canary", 0.1, 1, "hand", broker)
+    assert not broker.told
+
+
+def test_what_did_not_win_is_only_promoted_by_force(registry, broker):
     registry.add(artefact("v4"))
     with pytest.raises(UserMistake, match="never judged"):
-        registry.promote("v4", "shadow", 0.1, 1)
+        registry.promote("v4", "shadow", 0.1, 1, "hand", broker)
     registry.add(artefact("v4"), msgspec.structs.replace(WON, won=False))
     with pytest.raises(UserMistake, match="did not win"):
-        registry.promote("v4", "all", 0.1, 1)
-    assert registry.promote("v4", "all", 0.1, 1, force=True)
-    assert registry.state.history[-1].why == "forced"
+        registry.promote("v4", "shadow", 0.1, 1, "hand", broker)
+    after = registry.promote("v4", "all", 0.1, 1, "hand", broker, force=True)
+    assert (after.champion, after.history[-1].why) == ("v4", "forced")
 
 
 def test_a_version_never_changes(registry):
@@ -79,12 +110,12 @@ def test_an_unknown_version_is_named_with_those_there_are(registry, version):
         registry.artefact(version)
 
 
-def test_a_damaged_artefact_is_not_promoted(registry):
+def test_a_damaged_artefact_is_not_promoted(registry, broker):
     path = registry.path("v1")
     path.write_bytes(path.read_bytes().replace(b"to rank", b"to tank"))
     with pytest.raises(UserMistake, match="seal does not fit"):
-        registry.promote("v1", "all", 0.1, 1)
-    assert registry.state.champion == ""
+        registry.promote("v1", "shadow", 0.1, 1, "hand", broker)
+    assert registry.state == State()
 
 
 def contest(seed, shift, rows=4_000):
@@ -137,36 +168,3 @@ def test_a_challenger_that_harms_a_group_or_has_few_rows_or_is_too_large_loses()
     large = judge(challenger, champion, x, y, users, {}, rng=rng, size_bytes=10**6,
                   time_them=False)  # fmt: skip
     assert "of 65536 bytes" in large.reason
-
-
-@pytest.mark.parametrize(
-    ("canary", "why"),
-    [
-        (Served(LEAST, 2, 20.0), "against the champion's"),
-        (Served(LEAST, 20, 80.0), "promised 40.00%"),
-        (Served(LEAST, 20, 20.0, left=30), "unsubscribed"),
-        (Served(1, 0, 0.1, failed=1), "no number"),
-        (Served(LEAST, 20, 20.0), ""),
-        (Served(LEAST - 1, 0, 100.0), ""),
-    ],
-)
-def test_a_canary_that_breaks_a_rail_is_named_with_its_figures(canary, why):
-    found = breach(canary, Served(2_000, 200, 200.0, left=5))
-    assert (why in found) if why else not found
-
-
-def test_what_was_served_is_summed_by_version_and_repeats_change_nothing():
-    def example(name, version, *, holdout=False):
-        return Example(name, "u", "c", "sms", [], "h", 0.25, 1.0, version, 1, holdout)
-
-    records = [
-        example("a", "v1"), example("a", "v1"), example("b", "v2"),
-        example("h", "v2", holdout=True), example("open", "v2"),
-        Reward("b", "u", "c", "sms", "expired", 0.0, 1),
-        Reward("b", "u", "c", "sms", "clicked", 1.0, 2),
-        Reward("a", "u", "c", "sms", "expired", 0.0, 2),
-        Reward("a", "u", "c", "sms", "unsubscribed", 0.0, 2),
-    ]  # fmt: skip
-    found = served(records)
-    assert found["v1"] == Served(1, 0, 0.25, left=1)
-    assert found["v2"] == Served(1, 1, 0.25)
