@@ -309,8 +309,10 @@ class Segmentation(Struct, frozen=True, tag_field="kind", tag="segmentation"):
 class Pacing(Struct, frozen=True, tag_field="kind", tag="pacing"):
     """The night's plan for a day's money.
 
-    ``spend`` is campaign → channel → money, ``price`` what the last unit of it is expected to
-    bring: a message that brings less for its cost takes the place of a better one.
+    ``spend`` is campaign → channel → money, ``price`` the margin that the last unit of it is
+    expected to bring: a message that brings less for its cost takes the place of a better one.
+    ``channel_prices`` come on top where a channel's ceiling binds. `scoring.pacing` has what the
+    stream makes of it. ``day`` is of UTC, such as 2026-11-26.
     """
 
     id: Literal["main"]

@@ -43,10 +43,11 @@ class Decision(Struct, frozen=True):
     ``decided_at_ms`` is event time, ``ingested_ms`` is when Kafka took the trigger in. After
     ``expires_at_ms`` it must not be sent: its reason has gone, or the quiet hours have begun.
 
-    ``value`` is what the shop expects of it, less its cost; ``because`` are the features that moved
-    the score most, in words; ``losers`` are the other campaigns of the moment. ``deferred_ms`` is
-    how long it waited for the quiet hours to end, ``paid_day`` the day of the budget that paid
-    ``cost_micros`` for it, ``paid_number`` which payment from its shard's money of that day it was.
+    ``value`` is what the shop expects of it, less its cost at the price of money of that day;
+    ``because`` are the features that moved the score most, in words; ``losers`` are the other
+    campaigns of the moment. ``deferred_ms`` is how long it waited for the quiet hours to end,
+    ``paid_day`` the day of the budget that paid ``cost_micros`` for it, ``paid_number`` which
+    payment from its shard's money of that day it was.
     ``variant`` is ``<experiment>/<variant>``, or empty for who takes part in no experiment;
     ``case`` is the context of the choice, as in `schemas.learning.Example`.
     """

@@ -130,6 +130,11 @@ REASONS: Final[dict[str, Reason]] = {
     "low_score": Reason(
         "arbitration", "suppressed", "the expected click-through is below the campaign's least"
     ),
+    "below_price": Reason(
+        "arbitration",
+        "suppressed",
+        "money is short by the night's plan, and brings more elsewhere than by this message",
+    ),
     "lost_arbitration": Reason(
         "arbitration", "suppressed", "another campaign was worth more at the same moment"
     ),

@@ -40,6 +40,7 @@ from scoring.gates import Chain, chain, check
 from scoring.learning import NO_CASE, limits_of, policy_of, switched_off, wish_of
 from scoring.model import LogisticModel, prior_model, verify
 from scoring.offers import PriceList
+from scoring.pacing import Prices
 from scoring.policies.base import arm_of
 from scoring.policies.context import CONTEXTS, context_of
 from scoring.policies.steer import steered
@@ -74,6 +75,7 @@ class World:
     goes with.
     ``canary`` is a model on trial, which scores ``canary_share`` of the customers, or none of them
     and is only compared (`shadow_of`).
+    ``prices`` are those of the night's plan for the day's money, None without one.
     ``leases`` are what the shards were lent of the budgets, and ``metered`` the active campaigns
     that have one. ``audited_share`` is 1 where every refusal must be told, as in a preview.
     """
@@ -94,7 +96,7 @@ class World:
         self.forecasts: dict[str, Forecast] = {}
         self.responses: dict[str, LearnedResponse] = {}
         self.segmentation: Segmentation | None = None
-        self.pacing: Pacing | None = None
+        self.prices: Prices | None = None
         self.sealed: dict[str, Decision] = {}
         self.leases = Leases()
         self.metered: tuple[Campaign, ...] = ()
@@ -313,7 +315,7 @@ class World:
                 check_segmentation(record)
                 self.segmentation = record
             case Pacing():
-                self.pacing = record
+                self.prices = Prices(record)
 
     def _proved(self, record: Model) -> LogisticModel:
         """A model proved, or one of the latest that were: to return to it is a matter of a look."""
@@ -399,7 +401,7 @@ class World:
             case "segmentation":
                 self.segmentation = None
             case "pacing":
-                self.pacing = None
+                self.prices = None
         self._updated.pop(key, None)
 
     def _replan(self, campaign: str, variant: str) -> None:

@@ -1,4 +1,4 @@
-"""Split tomorrow's money over campaigns and channels by what spending brought before."""
+"""Split tomorrow's money over campaigns and channels by the margin that spending brought before."""
 
 from __future__ import annotations
 
@@ -12,10 +12,13 @@ from jobs.analytics.budget import Bounds, Line, Response, learn_response, pieces
 from jobs.nightly.base import Fact, StepReport, StepStopped, Table
 from jobs.nightly.context import Context
 from jobs.nightly.drawing import COOL, WARM, chart, figure
+from jobs.nightly.people import EVER
 from jobs.nightly.stopping import stopping
-from schemas.control import Pacing
-from schemas.errors import UserMistake
+from schemas.control import Campaign, Pacing
+from schemas.errors import InvalidRecord, UserMistake
+from schemas.pricing import Pricing
 from schemas.topics import DAY_MS
+from schemas.wire import decode_control
 
 DAYS: Final = 30
 LATEST: Final = 7
@@ -94,8 +97,12 @@ def run(context: Context) -> StepReport:
         f"Money for {morrow}",
         facts=(
             Fact("to spend", round(budget, 2), f"the mean of the latest {LATEST} days"),
-            Fact("expected to bring", round(plan.value, 2), f"{today:,.2f} if split as before"),
-            Fact("price of money", round(plan.price, 4), "what one more unit would bring"),
+            Fact("expected margin", round(plan.value, 2), f"{today:,.2f} if split as before"),
+            Fact(
+                "price of money",
+                round(plan.price, 4),
+                "margin that one more unit would bring; the stream pays it from 1 on",
+            ),
             *(
                 Fact(f"price of {name}'s ceiling", round(price, 4))
                 for name, price in plan.channel_prices.items()
@@ -134,7 +141,10 @@ def _documents() -> Table:
 
 
 def _days(context: Context) -> tuple[Any, Any]:
-    """What each campaign and channel spent and brought, a row a day; files one at a time."""
+    """What each campaign and channel spent, and the margin it brought, a row a day.
+
+    Files are read one at a time.
+    """
     import pandas as pd
     from pyarrow.parquet import read_table
 
@@ -160,7 +170,29 @@ def _days(context: Context) -> tuple[Any, Any]:
     if not brought or not sum(map(len, brought)):
         return table, table * 0.0
     worth = pd.concat(brought).groupby(level=[0, 1, 2]).sum().unstack([1, 2])
+    margins = _margin_ratios(context)
+    kept = [margins.get(campaign, Pricing().margin_ratio) for campaign, _ in worth.columns]
+    worth = worth * kept
     return table, worth.reindex(index=table.index, columns=table.columns).fillna(0.0)
+
+
+def _margin_ratios(context: Context) -> dict[str, float]:
+    """What of an order's value each campaign says that the shop keeps, as last published."""
+    from pyarrow.parquet import read_table
+
+    found: dict[str, float] = {}
+    for path in context.table("control", EVER):
+        rows = read_table(path, columns=["kind", "value"], partitioning=None).to_pydict()
+        for kind, value in zip(rows["kind"], rows["value"], strict=True):
+            if kind != "campaign" or value is None:
+                continue
+            try:
+                record = decode_control(value)
+            except InvalidRecord:
+                continue  # which the stream refused, too
+            if isinstance(record, Campaign):
+                found[record.id] = record.pricing.margin_ratio
+    return found
 
 
 def _nested(spend: dict[tuple[str, str], float]) -> dict[str, dict[str, float]]:

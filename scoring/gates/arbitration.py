@@ -1,8 +1,9 @@
 """Arbitration: of all that could be said at one moment, what is worth most.
 
-    expected value = click × conversion × margin - cost
+    expected value = click × conversion × margin - cost × price of money
 
-The channel is not chosen yet, so the cost is what is to be expected of those that are left.
+The channel is not chosen yet, so the cost is what is to be expected of those that are left. The
+price of money is 1 unless the night's plan says that it is short (`scoring.pacing`).
 """
 
 from __future__ import annotations
@@ -13,11 +14,13 @@ from typing import Final
 from schemas.control import Policy
 from schemas.decision import Offer
 from scoring.features import campaign_features
-from scoring.gates.base import Candidate
+from scoring.gates.base import Candidate, is_transactional
 from scoring.offers import best_offer, with_offer
+from scoring.pacing import Prices
 from scoring.world import World
 
 LOST: Final = "lost_arbitration"
+BELOW_PRICE: Final = "below_price"
 
 
 def appraise(candidate: Candidate, customer_part: list[float], world: World) -> str | None:
@@ -39,8 +42,14 @@ def appraise(candidate: Candidate, customer_part: list[float], world: World) -> 
         score, candidate.score_failed = _prior(world.policy), True
     candidate.offer = priced.offer
     candidate.features, candidate.score = features, score
-    candidate.value = priced.expected_margin - _cost(candidate, world)
-    return "low_score" if score < spec.min_score else None
+    money = world.prices
+    if money is not None and not money.hold(candidate.at_ms):
+        money = None
+    candidate.value = priced.expected_margin - _cost(candidate, world, money)
+    if score < spec.min_score:
+        return "low_score"
+    dear = money is not None and money.short and candidate.value < 0
+    return BELOW_PRICE if dear and spec.budget is not None and not is_transactional(spec) else None
 
 
 def share_out(candidate: Candidate, world: World) -> bool:
@@ -71,11 +80,14 @@ def rank(rivals: list[Candidate]) -> None:
         rivals.sort(key=lambda candidate: (-candidate.value, candidate.spec.id))
 
 
-def _cost(candidate: Candidate, world: World) -> float:
-    """The cost of a message, by the chances of each channel to be chosen."""
+def _cost(candidate: Candidate, world: World, prices: Prices | None) -> float:
+    """What a message takes from others: its cost at the price of money, if there is one.
+
+    By the chances of each channel to be chosen.
+    """
     costs = world.policy.channel_cost
     spent = sum(
-        share * costs.get(channel, 0.0)
+        share * costs.get(channel, 0.0) * (1.0 if prices is None else prices.factor(channel))
         for share, channel in zip(candidate.shares, candidate.channels, strict=True)
     )
     return spent / sum(candidate.shares)
