@@ -28,7 +28,7 @@ from benchmarks.bad_input import BadInput, bad_control, bad_inputs
 from jobs import kafka
 from jobs.cli import stop_in_order
 from jobs.cluster import Cluster
-from jobs.demo.command import beckon
+from jobs.demo.services import beckon
 from jobs.ledger import Ledger, read_ledger
 from jobs.run import stop_stream
 from jobs.settings import Settings

@@ -19,7 +19,8 @@ from rich.console import Console
 from jobs import kafka
 from jobs.campaigns.files import read_files
 from jobs.cluster import Cluster
-from jobs.demo.command import projector, publish, servers
+from jobs.demo.command import publish, servers
+from jobs.demo.services import service
 from jobs.mapping import read_mapping
 from jobs.projector import group
 from jobs.replay.publish import Report, replay_files
@@ -146,7 +147,7 @@ def live(settings: Settings, control: Iterable[ControlRecord]) -> Iterator[Live]
     with servers(settings, Console(stderr=True)):
         publish(settings, list(control))
         start_stream(settings, fresh=True)
-        with projector(settings):
+        with service(settings, "projector"):
             yield Live(settings, LocalStack(settings))
 
 

@@ -2,6 +2,7 @@
 
 command  brings everything up, runs the market, closes the books, stops what it started
 history  a first model, from a market played through the core beforehand
+services our own processes beside the stream
 watch    reads the topics and keeps the figures of every second
 screen   shows them in the terminal
 report   writes them as one HTML page

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
+import shutil
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
@@ -22,7 +20,9 @@ from rich.live import Live
 from jobs.campaigns.files import read_files
 from jobs.demo import report, screen
 from jobs.demo.history import first_model
+from jobs.demo.services import beckon, services
 from jobs.demo.watch import Watch
+from jobs.effects.process import state_file
 from jobs.kafka import ensure_topics, producer
 from jobs.ledger import read_ledger
 from jobs.market.faults import Faults
@@ -39,6 +39,8 @@ PORT_STEP: Final = 1_000
 EVENT_HOURS: Final = 6
 ATTRIBUTION_MS: Final = 30 * 60_000
 _SETTLE_S: Final = 5.0
+_TELLING_S: Final = 3.0
+"""For the processes beside the stream to read the last of it."""
 _PATIENCE_S: Final = 30.0
 
 
@@ -70,7 +72,7 @@ def demo(
             publish(settings, [*control, model.model])
             beckon(settings, "run", "--fresh")
             steps.done("campaigns and model published, the stream runs")
-            with projector(settings):
+            with services(settings):
                 market = Market(seed, customers, faults=Faults())
                 schedule = Schedule.of(
                     str(rate), seconds, None, max(1.0, EVENT_HOURS * 3_600 / seconds)
@@ -80,6 +82,8 @@ def demo(
                 watch = Watch(settings, simulator, policy)
                 run_market(watch, pool, console, seconds)
                 ledger = closing_ledger(settings)
+                time.sleep(_TELLING_S)
+            watch.close()
             beckon(settings, "stop")
     for text in learned(watch, ledger):
         console.print(text, highlight=False)
@@ -96,7 +100,8 @@ def demo_settings(settings: Settings) -> Settings:
         for name in Settings.model_fields
         if name.endswith("_port")
     }
-    own = {"data_dir": settings.data_dir / "demo", "flink_metrics": False}
+    data = settings.data_dir / "demo"
+    own = {"data_dir": data, "archive_dir": data / "archive", "flink_metrics": False}
     return settings.model_copy(update={**ports, **own})
 
 
@@ -122,6 +127,8 @@ def servers(settings: Settings, console: Console) -> Iterator[None]:
     )
     if stack.root.exists():
         stack.wipe()
+    shutil.rmtree(settings.archive, ignore_errors=True)  # of topics that are no more
+    state_file(settings).unlink(missing_ok=True)
     try:
         stack.up()
         ensure_topics(settings)
@@ -129,37 +136,6 @@ def servers(settings: Settings, console: Console) -> Iterator[None]:
     finally:
         console.print("[dim]stopping what was started …[/]")
         stack.wipe()
-
-
-@contextmanager
-def projector(settings: Settings) -> Iterator[None]:
-    """The projector, as the process of its own that it is."""
-    log = settings.data_dir / "projector.log"
-    with log.open("wb") as out:
-        process = subprocess.Popen(
-            _command("projector"), env=_environment(settings), stdout=out, stderr=out
-        )
-        try:
-            yield
-        finally:
-            process.terminate()
-            try:
-                process.wait(_PATIENCE_S)
-            except subprocess.TimeoutExpired:
-                process.kill()
-
-
-def beckon(settings: Settings, *words: str) -> None:
-    """Run one of our own commands with the demo's settings.
-
-    Raises:
-        UserMistake: it failed; what it printed is in the text.
-    """
-    ran = subprocess.run(
-        _command(*words), env=_environment(settings), capture_output=True, text=True, check=False
-    )
-    if ran.returncode:
-        raise UserMistake(f"beckon {' '.join(words)} failed:\n{ran.stdout}{ran.stderr}")
 
 
 def publish(settings: Settings, records: Sequence[ControlRecord]) -> None:
@@ -231,17 +207,3 @@ def _show(
                 live.update(screen.live(watch, sample, left_s), refresh=True)
             else:
                 console.print(screen.line(watch, sample), highlight=False, soft_wrap=True)
-
-
-def _command(*words: str) -> list[str]:
-    return [sys.executable, "-c", "from jobs.cli import main; main()", *words]
-
-
-def _environment(settings: Settings) -> dict[str, str]:
-    """The settings as a child process reads them."""
-    values = settings.model_dump(mode="json", exclude_none=True)
-    return {
-        **os.environ,
-        **{f"BECKON_{name.upper()}": str(value) for name, value in values.items()},
-        "PYTHONUNBUFFERED": "1",
-    }

@@ -5,8 +5,10 @@ from __future__ import annotations
 from html import escape
 from typing import Any
 
+from jobs.archive.parity import CHECKED, MISMATCHED
 from jobs.demo.charts import bars, lines
 from jobs.demo.watch import Watch
+from jobs.effects.page import section
 from jobs.trainers.base import Training
 
 _STYLE = """
@@ -36,6 +38,7 @@ def page(watch: Watch, ledger: dict[str, Any], training: Training) -> str:
         "click-through": f"{watch.click_through():.2%}",
         "lift in conversion": f"{tally.lift:+.2%} ({low:+.2%} to {high:+.2%})",
         "true lift": f"{tally.mean_true_lift:+.2%}",
+        "scores computed again by the archive": _parity(watch),
         "ledger": "balances" if ledger.get("balanced") else "DOES NOT BALANCE",
     }
     samples = watch.samples
@@ -57,14 +60,17 @@ def page(watch: Watch, ledger: dict[str, Any], training: Training) -> str:
         ),
         _arms(watch),
         *_posteriors(watch),
+        _challenger(watch),
         _model(training),
         _ends(watch, ledger),
     ]
     head = "".join(f"<div><b>{escape(v)}</b>{escape(k)}</div>" for k, v in facts.items())
+    effect = "".join(map(section, watch.brought())) or "<p>`beckon effects` told nothing.</p>"
     return (
         "<!doctype html><html lang='en'><meta charset='utf-8'><title>Beckon: a demo</title>"
         f"<style>{_STYLE}</style><h1>Beckon: what the demo did</h1>"
-        f"<div class='facts'>{head}</div><main>{''.join(figures)}</main></html>"
+        f"<div class='facts'>{head}</div><main>{''.join(figures)}</main>"
+        f"<h1>What campaigns brought</h1>{effect}</html>"
     )
 
 
@@ -97,6 +103,24 @@ def _posteriors(watch: Watch) -> list[str]:
         )
         for campaign in campaigns
     ]
+
+
+def _parity(watch: Watch) -> str:
+    """How many scores the archive computed again from the features, and how many differed."""
+    counted = watch.archived
+    return f"{counted.get(CHECKED, 0):,}, {counted.get(MISMATCHED, 0):,} differ"
+
+
+def _challenger(watch: Watch) -> str:
+    samples = watch.samples
+    return lines(
+        "Log loss of the model that decides, and of the challenger that learns beside it",
+        "",
+        {
+            "champion": [(s.at_s, s.champion_log_loss) for s in samples],
+            "challenger": [(s.at_s, s.challenger_log_loss) for s in samples],
+        },
+    )
 
 
 def _model(training: Training) -> str:

@@ -36,6 +36,7 @@ def live(watch: Watch, sample: Sample, left_s: float) -> Group:
     return Group(
         Panel(_head(watch, sample), title=f"Beckon, live: {left_s:.0f} s to go", style="cyan"),
         _arms(watch),
+        _brought(watch),
         _foot(watch),
     )
 
@@ -46,7 +47,17 @@ def line(watch: Watch, sample: Sample) -> str:
         f"{sample.at_s:5.0f} s  {sample.events_per_s:6,.0f} events/s  "
         f"{sample.decisions_per_s:5,.0f} decisions/s  p50 {_ms(sample.p50_ms)}  "
         f"p99 {_ms(sample.p99_ms)}  click-through {sample.click_through:.2%}  "
-        f"dead letters {sum(watch.refusals.values()):,}"
+        f"dead letters {sum(watch.refusals.values()):,}  {challenger(sample)}"
+    )
+
+
+def challenger(sample: Sample) -> str:
+    """The log losses of the model that decides and of the one that learns beside it."""
+    if sample.challenger_log_loss is None:
+        return "challenger: no label yet"
+    return (
+        f"log loss: champion {sample.champion_log_loss:.4f}, "
+        f"challenger {sample.challenger_log_loss:.4f}"
     )
 
 
@@ -107,6 +118,25 @@ def _arms(watch: Watch) -> Table:
     return table
 
 
+def _brought(watch: Watch) -> Table:
+    """What campaigns brought, as `beckon effects` has it."""
+    table = Table(title="what it has brought", expand=True, title_justify="left")
+    table.add_column("campaign")
+    for name in ("sent", "held out", "clicked", "orders", "cost", "revenue", "ROI"):
+        table.add_column(name, justify="right")
+    table.add_column("orders a customer against held out")
+    for each in watch.brought():
+        counted = each.whole.counted
+        lifts = [lift for lift in each.whole.lifts if lift.metric == "orders"]
+        table.add_row(
+            each.campaign_id, f"{counted.sends:,}", f"{counted.held_out:,}", f"{counted.clicked:,}",
+            f"{counted.conversions:,.1f}", f"{counted.cost:,.2f}", f"{counted.revenue:,.2f}",
+            f"{each.whole.roi:,.1f}",
+            *(f"{lift.difference:+.4f} ({lift.low:+.4f} to {lift.high:+.4f})" for lift in lifts),
+        )  # fmt: skip
+    return table
+
+
 def _foot(watch: Watch) -> Table:
     tally = watch.simulator.sender.tally
     low, high = tally.lift_interval
@@ -120,6 +150,7 @@ def _foot(watch: Watch) -> Table:
         f"sent {tally.sent.ratio:.2%}, held out {tally.held_out.ratio:.2%}: "
         f"lift {tally.lift:+.2%} ({low:+.2%} to {high:+.2%})",
     )
+    grid.add_row("challenger", challenger(watch.samples[-1]) if watch.samples else "")
     grid.add_row("every input's end", ends or "nothing yet")
     grid.add_row("dead letters", letters or f"none of {len(REASONS)} kinds")
     return grid

@@ -12,18 +12,24 @@ import msgspec
 from confluent_kafka import KafkaException
 from msgspec import Struct
 
+from jobs.archive.write import read_manifest
+from jobs.effects.process import read_effects
+from jobs.effects.report import Campaigned, summarise
 from jobs.kafka import consumer, read_from_now
 from jobs.settings import Settings
 from jobs.simulator import Simulator
-from schemas.audit import AuditRecord, Outcomes
+from schemas.audit import AuditRecord, Outcomes, Shadow
 from schemas.control import Policy, Posterior
 from schemas.deadletter import DeadLetter
-from schemas.topics import AUDIT, CONTROL, DEAD_LETTERS
+from schemas.effect import Effect
+from schemas.topics import AUDIT, CONTROL, DEAD_LETTERS, EFFECTS
 from schemas.wire import decode_control
+from scoring.effect.tally import ORGANIC
 
 _POLL_S: Final = 0.1
 _decode_audit: Final = msgspec.json.Decoder(AuditRecord).decode
 _decode_letter: Final = msgspec.json.Decoder(DeadLetter).decode
+_decode_effect: Final = msgspec.json.Decoder(Effect).decode
 
 
 class Sample(Struct, frozen=True):
@@ -36,10 +42,16 @@ class Sample(Struct, frozen=True):
     p99_ms: float | None
     posterior_means: dict[str, float]
     click_through: float
+    challenger_log_loss: float | None = None
+    champion_log_loss: float | None = None
 
 
 class Watch:
-    """Counts of ends and dead letters, the newest posteriors, and a sample for each second."""
+    """Counts of ends and dead letters, the newest of what is published, a sample for each second.
+
+    ``effects`` are the figures of `beckon effects` by their key, ``shadow`` is how the challenger
+    does, ``archived`` what `beckon archive` counted by the end.
+    """
 
     def __init__(self, settings: Settings, simulator: Simulator, policy: Policy) -> None:
         self.simulator = simulator
@@ -47,6 +59,9 @@ class Watch:
         self.ends: Counter[str] = Counter()
         self.refusals: Counter[str] = Counter()
         self.posteriors: dict[tuple[str, str], Posterior] = {}
+        self.effects: dict[str, Effect] = {}
+        self.shadow: Shadow | None = None
+        self.archived: dict[str, int] = {}
         self.samples: list[Sample] = []
         self._settings = settings
         self._lock = Lock()
@@ -57,7 +72,7 @@ class Watch:
         """Read the topics until done."""
         reader = consumer(self._settings, "beckon-demo")
         with closing(reader):
-            read_from_now(reader, [AUDIT, CONTROL, DEAD_LETTERS])
+            read_from_now(reader, [AUDIT, CONTROL, DEAD_LETTERS, EFFECTS])
             while not done.is_set():
                 for message in reader.consume(1_000, timeout=_POLL_S):
                     error = message.error()
@@ -78,6 +93,7 @@ class Watch:
                 f"{campaign}/{channel}": arm.alpha / (arm.alpha + arm.beta)
                 for (campaign, channel), arm in sorted(self.posteriors.items())
             }
+        shadow = self.shadow
         sample = Sample(
             now_s - self._began_s,
             (events - events_before) / elapsed_s,
@@ -86,6 +102,8 @@ class Watch:
             histogram.percentile(99, counts_before),
             means,
             self.click_through(),
+            None if shadow is None else shadow.challenger_log_loss,
+            None if shadow is None else shadow.champion_log_loss,
         )
         self._before = (events, decisions, histogram.counts.copy())
         self._then_s = now_s
@@ -105,6 +123,17 @@ class Watch:
             spend[channel] = spend.get(channel, 0.0) + cost
         return spend
 
+    def brought(self) -> list[Campaigned]:
+        """What each campaign brought, and by how much more than from those held out."""
+        with self._lock:
+            effects = list(self.effects.values())
+        return [each for each in summarise(effects) if each.campaign_id != ORGANIC]
+
+    def close(self) -> None:
+        """Take the last figures of the processes beside the stream, which have ended."""
+        self.effects = {each.key: each for each in read_effects(self._settings)}
+        self.archived = read_manifest(self._settings.archive).counted
+
     def _take(self, topic: str, value: bytes | None) -> None:
         if value is None:
             return
@@ -112,8 +141,14 @@ class Watch:
             audit = _decode_audit(value)
             if isinstance(audit, Outcomes):
                 self.ends.update(row[3] for row in audit.rows)
+            elif isinstance(audit, Shadow):
+                self.shadow = audit
         elif topic == DEAD_LETTERS:
             self.refusals[_decode_letter(value).reason] += 1
+        elif topic == EFFECTS:
+            effect = _decode_effect(value)
+            with self._lock:
+                self.effects[effect.key] = effect
         else:
             record = decode_control(value)
             if isinstance(record, Posterior):

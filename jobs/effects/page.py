@@ -29,11 +29,12 @@ def page(found: Iterable[Campaigned]) -> str:
     return (
         "<!doctype html><html lang='en'><meta charset='utf-8'><title>Beckon: effect</title>"
         f"<style>{_STYLE}</style><h1>What campaigns brought</h1>"
-        f"{''.join(map(_section, found))}</html>"
+        f"{''.join(map(section, found))}</html>"
     )
 
 
-def _section(each: Campaigned) -> str:
+def section(each: Campaigned) -> str:
+    """A campaign: a table, its lift and gap in words, and charts by hour."""
     rows = "".join(map(_row, (each.whole, *each.channels, *each.segments)))
     head = "".join(f"<th>{name}" for name in ("", *_HEAD))
     said = [
