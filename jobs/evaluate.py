@@ -63,13 +63,9 @@ def evaluate(
     if metric not in METRICS:
         raise UserMistake(f"no metric {metric!r}: choose of {', '.join(METRICS)}")
     since_ms = moment_of(since, time.time()) if since else 0
-    log = labelled(from_topics(Settings(), since_ms), metric, since_ms, campaign)
+    records = from_topics(Settings(), since_ms)
     try:
-        found = evaluation.evaluate(
-            rounds_of(log, policy),
-            confidence=confidence,
-            most=1.0 if metric == "clicks" else None,
-        )
+        found = evaluated(labelled(records, metric, since_ms, campaign), policy, metric, confidence)
     except Unsupported as refusal:
         if not as_json:
             raise UserMistake(f"cannot tell: {refusal}") from refusal
@@ -79,6 +75,25 @@ def evaluate(
         typer.echo(json.dumps({"policy": policy, "metric": metric, **msgspec.to_builtins(found)}))
     else:
         show(found, policy, metric)
+
+
+def evaluated(log: Log, policy: str, metric: str, confidence: float = 0.95) -> Evaluation:
+    """Evaluate a policy by a log.
+
+    Raises:
+        Unsupported: the log cannot tell.
+        UserMistake: there is no such policy.
+    """
+    most = 1.0 if metric == "clicks" else None
+    return evaluation.evaluate(rounds_of(log, policy), confidence=confidence, most=most)
+
+
+def answer(records: Iterable[Example | Reward], policy: str, metric: str) -> Evaluation | str:
+    """The same of records as they were published; why the log cannot tell, where it cannot."""
+    try:
+        return evaluated(labelled(records, metric), policy, metric)
+    except Unsupported as refusal:
+        return str(refusal)
 
 
 def moment_of(text: str, now_s: float) -> int:

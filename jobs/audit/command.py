@@ -10,18 +10,14 @@ from pathlib import Path
 import msgspec
 import typer
 
-from jobs.audit.pins import ControlLog, Entry
+from jobs.audit.pins import ControlLog
 from jobs.audit.recorded import control_log, inputs, made
-from jobs.audit.rerun import MOST_TOLD, Input, Rerun, rerun
-from jobs.campaigns.dry_run import changed, report
-from jobs.campaigns.files import read_files
-from jobs.campaigns.trial import Recorded, run_trial
+from jobs.audit.rerun import MOST_TOLD, Rerun, rerun
+from jobs.audit.whatif import other_campaigns, other_policy
 from jobs.evaluate import moment_of
 from jobs.settings import Settings
-from schemas.control import Model, control_key
-from schemas.errors import InvalidRecord, UserMistake
+from schemas.errors import UserMistake
 from schemas.topics import INPUTS
-from schemas.wire import decode_control, encode
 
 
 def audit(
@@ -30,6 +26,7 @@ def audit(
     until: str,
     campaigns: Sequence[Path] = (),
     model: Path | None = None,
+    policy: str = "",
     as_json: bool = False,
 ) -> None:
     """Replay recorded inputs without any effect; see `jobs.replay.command`.
@@ -46,8 +43,13 @@ def audit(
     if from_ms >= to_ms:
         raise UserMistake(f"--from {since!r} is not before --to {until!r}")
     settings = Settings()
+    if policy:
+        if campaigns or model is not None:
+            raise UserMistake("--policy asks the log as it is: leave out --campaigns and --model")
+        other_policy(settings, from_ms, to_ms, policy, as_json=as_json)
+        return
     if campaigns or model is not None:
-        _what_if(settings, from_ms, to_ms, campaigns, model, as_json)
+        other_campaigns(settings, from_ms, to_ms, campaigns, model, as_json=as_json)
         return
     log = ControlLog(control_log(settings))
     found = rerun(inputs(settings), log, made(settings), from_ms, to_ms, shards=settings.shards)
@@ -72,63 +74,3 @@ def show(found: Rerun) -> None:
             typer.echo(f"  {word:<8} {name}")
     same = "equal" if found.digest_equal else f"not equal: {found.digest_rerun} again"
     typer.echo(f"digest {found.digest_recorded}, {same}")
-
-
-def _what_if(
-    settings: Settings,
-    from_ms: int,
-    to_ms: int,
-    campaigns: Sequence[Path],
-    model: Path | None,
-    as_json: bool,
-) -> None:
-    log = control_log(settings)
-    before = in_force(log, to_ms)
-    files = [each.record for each in read_files(list(campaigns))] if campaigns else []
-    after = changed(files)
-    if model is not None:
-        record = _model(model)
-        after[control_key(record)] = encode(record)
-    found = sorted(
-        (each for each in inputs(settings) if from_ms <= each.came_ms < to_ms),
-        key=_in_order,
-    )
-    trial = run_trial(
-        (Recorded(each.topic, each.user_id, each.payload, each.came_ms) for each in found),
-        before,
-        after,
-    )
-    if as_json:
-        typer.echo(json.dumps(msgspec.to_builtins(trial)))
-        return
-    for line in report(trial, files):
-        typer.echo(line)
-    typer.echo("what they would have earned: `beckon evaluate --policy … --since …`, by the log")
-
-
-def in_force(log: Sequence[Entry], moment_ms: int) -> dict[str, bytes]:
-    """The control records in force at a moment, by key."""
-    found: dict[str, bytes] = {}
-    for came_ms, key, value in log:
-        if came_ms > moment_ms:
-            break
-        found.pop(key, None)
-        if value is not None:
-            found[key] = value
-    return found
-
-
-def _in_order(each: Input) -> tuple[int, str, int, int]:
-    return each.came_ms, each.topic, each.partition, each.offset
-
-
-def _model(path: Path) -> Model:
-    try:
-        record = decode_control(path.read_bytes())
-    except OSError as error:
-        raise UserMistake(f"cannot read {path}: {error.strerror}") from error
-    except InvalidRecord as error:
-        raise UserMistake(f"{path} is no control record: {error.detail}") from error
-    if not isinstance(record, Model):
-        raise UserMistake(f"{path} is a {control_key(record).partition('/')[0]}, not a model")
-    return msgspec.structs.replace(record, updated_ms=time.time_ns() // 1_000_000)

@@ -72,6 +72,17 @@ def made(settings: Settings) -> Iterable[Made]:
     return [Made(at_ms, each, channels.get(each.decision_id, ())) for at_ms, each in decisions]
 
 
+def between(
+    settings: Settings, topic: str, from_ms: int, to_ms: int | None = None
+) -> Iterator[bytes]:
+    """The values that Kafka took into a topic from a moment on, until before another."""
+    since = kafka.offsets_at(settings, [topic], from_ms) if from_ms else None
+    for message in kafka.read_to_end(settings, [topic], since):
+        value = message.value()
+        if value is not None and (to_ms is None or message.timestamp()[1] < to_ms):
+            yield value
+
+
 def control_log(settings: Settings) -> list[Entry]:
     """The control log: the archive's, and of the topic what it still has; by offset."""
     found: dict[int, Entry] = {}

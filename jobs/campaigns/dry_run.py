@@ -61,7 +61,7 @@ def dry_run(
     total = sum(max(0, marks[place][1] - start) for place, start in starts.items())
     if not total:
         raise UserMistake(f"nothing was recorded since {moment(since_ms)}; say more: --last 7d")
-    known = _published(settings)
+    known = published_states(settings)
     streams = [read_to_end(settings, [place[0]], {place: start}) for place, start in starts.items()]
     with Progress(console=Console(stderr=True), transient=True) as progress:
         task = progress.add_task("trying", total=total)
@@ -145,7 +145,7 @@ def _most(reasons: Counter[str]) -> str:
     return ", ".join(said) + (f", and {rest} more" if rest > 0 else "")
 
 
-def _published(settings: Settings) -> dict[str, bytes]:
+def published_states(settings: Settings) -> dict[str, bytes]:
     """The newest published state of every customer."""
     found: dict[str, bytes] = {}
     for message in read_to_end(settings, [PROFILES]):

@@ -54,13 +54,16 @@ class Trial(Struct):
     """What campaigns would do before and after a change.
 
     ``displaced`` are, by running campaign, the sends that would no longer be, each with why:
-    ``not asked`` where the campaign would not even have wanted to speak.
+    ``not asked`` where the campaign would not even have wanted to speak. ``sent_before`` and
+    ``sent_after`` are all sends, by decision, with their campaign.
     """
 
     records: int = 0
     before: dict[str, Reach] = field(default_factory=dict)
     after: dict[str, Reach] = field(default_factory=dict)
     displaced: dict[str, Counter[str]] = field(default_factory=dict)
+    sent_before: dict[str, str] = field(default_factory=dict)
+    sent_after: dict[str, str] = field(default_factory=dict)
 
 
 def run_trial(
@@ -92,6 +95,7 @@ def run_trial(
         if name not in after.sent and f"campaign/{campaign}" not in changed:
             why = after.refused.get(name, "not asked")
             trial.displaced.setdefault(campaign, Counter())[why] += 1
+    trial.sent_before, trial.sent_after = before.sent, after.sent
     return trial
 
 

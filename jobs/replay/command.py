@@ -40,6 +40,10 @@ def replay(
     model: Annotated[
         Path | None, typer.Option(help="With --topic: what this model record would have done.")
     ] = None,
+    policy: Annotated[
+        str,
+        typer.Option(help="With --topic: what this policy of choosing channels would have earned."),
+    ] = "",
     as_json: Annotated[bool, typer.Option("--json", help="With --topic: one JSON object.")] = False,
 ) -> None:
     """Publish events from files; or decide again what was recorded, as an audit.
@@ -49,14 +53,16 @@ def replay(
     and what was decided between --from and --to must come out again, byte for byte: the digests
     are told, and the exit code is 1 when they differ. It reads from the first record that Kafka
     keeps, since a customer's state is all that came before. With --campaigns or --model it says
-    instead what another set would have done; `beckon evaluate --policy` what it would have earned.
+    instead what another set would have done, and which of the clicks and revenue of the log would
+    have stayed; with --policy, what another way of choosing channels would have earned by the
+    log's propensities.
     """
     if topic:
         if files:
             raise UserMistake("give files or --topic, not both")
         from jobs.audit.command import audit
 
-        audit(topic, since, until, campaigns or (), model, as_json)
+        audit(topic, since, until, campaigns or (), model, policy, as_json)
         return
     if not files or mapping is None:
         raise UserMistake("give files and their --mapping, or --topic for what was recorded")

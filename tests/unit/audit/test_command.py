@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from jobs.audit.command import audit, in_force
+from jobs.audit.command import audit
 from jobs.audit.pins import Entry
+from jobs.audit.whatif import in_force
 from jobs.replay.command import replay
 from schemas.errors import UserMistake
 from schemas.topics import EVENTS
@@ -33,3 +34,8 @@ def test_what_was_in_force_is_the_newest_of_each_key_up_to_then() -> None:
     assert in_force(log, 2) == {"a": b"1", "b": b"1"}
     assert in_force(log, 3) == {"b": b"1", "a": b"2"}
     assert in_force(log, 9) == {"a": b"2"}
+
+
+def test_a_policy_is_asked_of_the_log_alone() -> None:
+    with pytest.raises(UserMistake, match="leave out --campaigns"):
+        audit([EVENTS], "2h", "", [Path("a.yaml")], None, "uniform")

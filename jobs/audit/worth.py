@@ -1,0 +1,85 @@
+"""What a changed set of campaigns would keep, give up and add, in clicks and money of the log.
+
+What was sent and would be sent again is worth what came of it; so is, with the other sign, what
+would fall away. What would be new was never tried, and the log cannot tell its worth: it is counted
+and no more. For another way of choosing channels there is `scoring.evaluation`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from msgspec import Struct
+
+from jobs.campaigns.trial import Trial
+from schemas.decision import Decision
+from schemas.learning import Reward
+
+
+class Worth(Struct):
+    """Messages, the clicks on them and the revenue that was credited to them."""
+
+    sends: int = 0
+    clicks: int = 0
+    revenue: float = 0.0
+
+    def add(self, clicked: bool, revenue: float) -> None:
+        """Add a message."""
+        self.sends += 1
+        self.clicks += clicked
+        self.revenue += revenue
+
+    def __str__(self) -> str:
+        return f"{self.sends:,} sends with {self.clicks:,} clicks and {self.revenue:,.2f} revenue"
+
+
+class Change(Struct):
+    """What becomes of a campaign's messages; ``added`` are new, and their worth is not known."""
+
+    stay: Worth
+    fall_away: Worth
+    added: int = 0
+
+
+def changes(trial: Trial, made: Iterable[Decision], rewards: Iterable[Reward]) -> dict[str, Change]:
+    """By campaign, what the messages that were sent are to a changed set.
+
+    ``made`` were published in the time that was tried; a repeat of one, or of a reward, changes
+    nothing.
+    """
+    sent = {each.decision_id: each.campaign_id for each in made if each.status == "send"}
+    clicked, revenue = _answers(rewards)
+    found: dict[str, Change] = {}
+    for name, campaign in sent.items():
+        change = found.setdefault(campaign, Change(Worth(), Worth()))
+        part = change.stay if name in trial.sent_after else change.fall_away
+        part.add(name in clicked, revenue.get(name, 0.0))
+    for name, campaign in trial.sent_after.items():
+        if name not in sent and name not in trial.sent_before:
+            found.setdefault(campaign, Change(Worth(), Worth())).added += 1
+    return dict(sorted(found.items()))
+
+
+def _answers(rewards: Iterable[Reward]) -> tuple[set[str], dict[str, float]]:
+    clicked: set[str] = set()
+    entries = {}
+    for each in rewards:
+        if each.kind == "clicked":
+            clicked.add(each.decision_id)
+        entries[each.decision_id, each.kind, each.outcome_id, each.order_id] = each.value
+    revenue: dict[str, float] = {}
+    for (name, *_), value in entries.items():
+        revenue[name] = revenue.get(name, 0.0) + value
+    return clicked, revenue
+
+
+def sentences(found: Mapping[str, Change]) -> list[str]:
+    """The changes in words, a line or two for each campaign that they touch."""
+    lines = []
+    for name, change in found.items():
+        lines.append(f"{name}: {change.stay} stay")
+        if change.fall_away.sends:
+            lines.append(f"{name}: {change.fall_away} fall away")
+        if change.added:
+            lines.append(f"{name}: {change.added:,} sends are new, whose worth no log can tell")
+    return lines or ["nothing that was sent is touched"]
