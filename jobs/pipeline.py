@@ -38,7 +38,7 @@ from schemas.wire import decode_control
 MAX_PARALLELISM: Final = 128
 """Fixed for ever: Flink cannot change it for a job that has state."""
 
-LEARN_WINDOW_MS: Final = 200
+LEARN_WINDOW_MS: Final = 100
 GRANT_WINDOW_MS: Final = 50
 _FETCH_BYTES: Final = 32_768
 """The broker gathers so much for a fetch, or what comes within a batch's window: at a low rate it
