@@ -8,6 +8,7 @@ SHELL := /bin/bash
 PYTHON ?= python3.11
 DEMO_S ?= 120
 NIGHTLY_ARGS ?=
+LEARNING_ARGS ?=
 UV := .uv/bin/uv
 RUN := .venv/bin
 
@@ -60,8 +61,8 @@ prove-decisions: setup ## a day of a million events with crashes, judged; one JS
 prove-nightly: setup ## the night shift on a million examples; ends with one JSON line of figures
 	$(RUN)/python -W ignore -m benchmarks.prove_nightly $(NIGHTLY_ARGS)
 
-prove-learning: setup ## regret, lift, propensities, crashes, parity and replay of what learns; one JSON line
-	$(RUN)/python -m benchmarks.prove_learning
+prove-learning: setup ## regret, lift, crashes, parity and replay of what learns, on real servers too; one JSON line
+	$(RUN)/python -m benchmarks.prove_learning $(LEARNING_ARGS)
 
 schemas: setup ## write the JSON Schemas anew after a change of contract
 	$(RUN)/python -m schemas.generate
