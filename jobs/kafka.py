@@ -105,6 +105,11 @@ def watermarks(settings: Settings, topics: Sequence[str]) -> dict[Place, tuple[i
         reader.close()
 
 
+def partitions(settings: Settings, topic: str) -> int:
+    """How many partitions a topic has."""
+    return len(watermarks(settings, [topic]))
+
+
 def read_to_end(
     settings: Settings, topics: Sequence[str], since: Mapping[Place, int] | None = None
 ) -> Iterator[Message]:

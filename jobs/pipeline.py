@@ -133,6 +133,7 @@ def pipeline_config(
     run: str,
     control: Iterable[tuple[str, bytes]],
     *,
+    partitions: int = 0,
     bundle: str = "",
     clean: bool = True,
 ) -> PipelineConfig:
@@ -142,13 +143,15 @@ def pipeline_config(
         settings: where Kafka is, how wide shards and batches are.
         run: a name that no other submission has.
         control: the control topic as it is now.
+        partitions: how many the topic of events has.
         bundle: marker of the bundle whose code the workers must run.
         clean: whether nothing was published after the state to resume from was saved.
     """
     snapshot = tuple(control)
+    decider = DeciderConfig(shards=settings.shards, partitions=partitions)
     sealing = Sealing(settings.bootstrap, time.time_ns() // 1_000_000 if clean else 0)
     return PipelineConfig(
-        DecideConfig(run, snapshot, sealing, DeciderConfig(shards=settings.shards)),
+        DecideConfig(run, snapshot, sealing, decider),
         _arms(snapshot),
         GrantConfig(leases_in(snapshot), sealing),
         settings.shards,

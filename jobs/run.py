@@ -14,7 +14,7 @@ from jobs.cluster import Cluster
 from jobs.settings import Settings
 from operators import names
 from schemas.errors import UserMistake
-from schemas.topics import CONTROL
+from schemas.topics import CONTROL, EVENTS
 
 _PATIENCE_S: Final = 120.0
 
@@ -54,6 +54,7 @@ def start_stream(settings: Settings, *, fresh: bool = False, origin: str | None 
             run=uuid.uuid4().hex,
             control=() if CONTROL in created else tuple(kafka.control_snapshot(settings)),
             bundle=bundle,
+            partitions=kafka.partitions(settings, EVENTS),
             restore=None if point is None else point.path,
             clean=point is None or point.clean,
         )

@@ -38,6 +38,7 @@ class Submission(NamedTuple):
     run: str
     control: tuple[tuple[str, bytes], ...]
     bundle: Bundle
+    partitions: int
     restore: str | None = None
     clean: bool = True
 
@@ -136,6 +137,7 @@ def main() -> None:
         settings,
         submission.run,
         submission.control,
+        partitions=submission.partitions,
         bundle=submission.bundle.marker,
         clean=submission.clean,
     )

@@ -99,13 +99,15 @@ class Decide(Shipped, KeyedBroadcastProcessFunction):
         """Decide a batch."""
         decider = self._decider or self._resume(ctx)
         shard, records = value[0], value[1]
+        before: list[str] = []
         if shard not in self._ticking:
             self._ticking.add(shard)
             timers = ctx.timer_service()
-            timers.register_processing_time_timer(
-                _next_tick(shard, timers.current_processing_time())
-            )
-        return _row(decider.on_batch(shard, self._store, records))
+            now_ms = timers.current_processing_time()
+            timers.register_processing_time_timer(_next_tick(shard, now_ms))
+            # It must know the time before it reads: what lies in the topics may be a backlog.
+            before = decider.on_tick(shard, self._store, now_ms)
+        return _row(before + decider.on_batch(shard, self._store, records))
 
     def process_broadcast_element(self, value: Row, ctx: Any) -> Iterable[Row]:
         """Put a control record in force and save it."""
@@ -128,7 +130,7 @@ class Decide(Shipped, KeyedBroadcastProcessFunction):
         timers.register_processing_time_timer(_next_tick(shard, max(now_ms, timestamp)))
         self._ticking.add(shard)
         self._flush()
-        return _row(decider.on_tick(shard, self._store, now_ms))
+        return _row(decider.on_tick(shard, self._store, now_ms, now_ms - timestamp))
 
     def _resume(self, ctx: Any) -> Decider:
         """The world after a restart: the control log this run saved, else the snapshot."""

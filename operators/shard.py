@@ -100,12 +100,15 @@ class DeciderConfig(NamedTuple):
             publishes with each batch.
         shards: 4, 16 or 256: whoever cut the batches read the customer from the raw payload, so
             it is checked that they read the same as we do; None where the batches are our own.
+        partitions: how many the topic of events has, which a shard then waits for from the start
+            until a tick says that they are read; 0 for those alone that it has seen.
         lends: whether it lends the budgets to its shards itself, being all of the stream.
     """
 
     cached_customers: int = 20_000
     unpublished_customers: int = 1_000
     shards: int | None = None
+    partitions: int = 0
     lends: bool = False
 
 
@@ -166,6 +169,7 @@ class Decider:
         self._limit = config.cached_customers
         self.unpublished_limit = config.unpublished_customers
         self._all_shards = config.shards
+        self._partitions = config.partitions
         self._customers: OrderedDict[tuple[str, str], Customer] = OrderedDict()
         self._shards: dict[str, _Shard] = {}
         for key, value in control:
@@ -199,9 +203,12 @@ class Decider:
         """
         return _Batch(self, shard, store).run(records)
 
-    def on_tick(self, shard: str, store: ShardStore, now_ms: int) -> list[str]:
-        """Publish changed profiles, let the wall clock move an idle shard, do what is due."""
-        return _Batch(self, shard, store).tick(now_ms)
+    def on_tick(self, shard: str, store: ShardStore, now_ms: int, late_ms: int = 0) -> list[str]:
+        """Publish changed profiles, let the wall clock move an idle shard, do what is due.
+
+        ``late_ms`` is how much later the tick comes than it was meant to.
+        """
+        return _Batch(self, shard, store).tick(now_ms, late_ms)
 
     def shard(self, name: str, store: ShardStore) -> _Shard:
         """Clock, due list and purse of a shard, read from the store the first time."""
@@ -210,7 +217,8 @@ class Decider:
             saved = store.get(_SHARD)
             data, chunks = (None, 0) if saved is None else _decode_shard(saved)
             clock = ShardClock() if data is None else ShardClock.decode(data)
-            clock.resumed()
+            if data is not None or self._partitions:
+                clock.resumed(self._partitions)
             published = self._published(clock.wall_ms)
             self.world.sealed.update((each.decision_id, each) for each in published)
             found = self._shards[name] = _Shard(
@@ -282,9 +290,9 @@ class _Batch:
         self.outputs.append(_output(topics.AUDIT, self.name, encode(audit)))
         return self._commit()
 
-    def tick(self, now_ms: int) -> list[str]:
+    def tick(self, now_ms: int, late_ms: int) -> list[str]:
         before, marked_ms = self.clock.now_ms, self.clock.wall_ms
-        clock_ms = self.clock.tick(now_ms, self.lateness_ms)
+        clock_ms = self.clock.tick(now_ms, self.lateness_ms, late_ms)
         self._tend(clock_ms)
         if (
             clock_ms == before

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from state.clock import IDLE_MS, QUIET_MS, ShardClock
+from state.clock import IDLE_MS, PATIENCE_MS, QUIET_MS, TICK_GRACE_MS, ShardClock
 
 T = 1_700_000_000_000
 
@@ -76,7 +76,8 @@ def test_the_wall_clock_moves_nothing_while_a_live_shard_has_a_backlog() -> None
     clock.advance(0)
     assert clock.tick(T + 90_200, 0) == T
     clock.observe(0, T + 89_000, T + 89_000)  # it has caught up
-    assert clock.tick(T + 90_400, 0) == T + 90_400 - 2_000
+    assert clock.tick(T + 90_400, 0) == T + 89_000
+    assert clock.tick(T + 91_400, 0) == T + 91_400 - 2_000
 
 
 def test_after_a_restart_every_partition_is_waited_for() -> None:
@@ -92,3 +93,46 @@ def test_after_a_restart_every_partition_is_waited_for() -> None:
     clock.observe(1, T + 44_000, T + 44_000)
     clock.observe(0, T + 44_000, T + 44_000)
     assert clock.advance(0) == T + 44_000
+
+
+def test_a_partition_of_which_nothing_is_known_yet_is_waited_for_from_the_start() -> None:
+    clock = ShardClock()
+    clock.resumed(2)
+    clock.tick(T, 0)
+    clock.observe(0, T - 60_000, T - 60_000)
+    assert clock.advance(0) == 0
+    clock.observe(1, T - 90_000, T - 90_000)
+    assert clock.advance(0) == T - 90_000
+
+
+def test_a_partition_without_any_record_holds_a_shard_up_only_until_silence_tells() -> None:
+    clock = ShardClock()
+    clock.resumed(2)
+    clock.tick(T, 0)
+    clock.observe(0, T, T)
+    assert clock.tick(T + QUIET_MS - 200, 0) == 0
+    assert clock.tick(T + QUIET_MS, 0) == T + QUIET_MS - TICK_GRACE_MS
+
+
+def test_a_worker_that_stood_still_does_not_take_what_it_has_not_read_for_silence() -> None:
+    clock = ShardClock()
+    clock.tick(T, 0)
+    clock.observe(0, T, T)
+    clock.observe(1, T, T)
+    clock.advance(0)
+    assert clock.tick(T + 5_000, 0, late_ms=4_800) == T
+    clock.observe(0, T + 5_000, T + 5_000)
+    assert clock.tick(T + 5_200, 0) == T  # the other may have a backlog still
+    clock.observe(1, T + 5_100, T + 5_100)
+    assert clock.tick(T + 7_400, 0) == T + 5_400
+
+
+def test_a_shard_that_never_catches_up_waits_a_minute_for_a_silent_partition() -> None:
+    clock = ShardClock()
+    clock.tick(T, 0)
+    clock.observe(1, T - 50_000, T - 50_000)
+    for second in range(PATIENCE_MS // 1_000 + 2):
+        clock.tick(T + second * 1_000, 0)
+        clock.observe(0, T + (second - 5) * 1_000, T + (second - 5) * 1_000)
+        waits = second * 1_000 < PATIENCE_MS
+        assert (clock.advance(0) == T - 50_000) == waits
