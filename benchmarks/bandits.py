@@ -7,7 +7,7 @@ its mixes steered as in the stream. The last line is JSON:
 - ``regret_ratio``: clicks lost against the best arm, as a share of what an equal split loses
 - ``drift_share``: the new best arm's mean share an hour after the market turned over, and before
 - ``ips_gap_se``: an equal split's value estimated from the policy's log by inverse propensity, less
-  what an equal split truly earned, in standard errors
+  what an equal split truly earned, in standard errors of one run
 - ``chi_square_rejected``: of all seeds, those whose arms do not fit their propensities at 5 %
 """
 
@@ -17,8 +17,9 @@ import argparse
 import heapq
 import json
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -78,6 +79,7 @@ class Log:
     shares: list[tuple[float, ...]] = field(default_factory=list)
     chosen: list[int] = field(default_factory=list)
     clicked: list[float] = field(default_factory=list)
+    truth: list[Vector] = field(default_factory=list)
     lost: list[float] = field(default_factory=list)
     lost_even: list[float] = field(default_factory=list)
     mixes: defaultdict[tuple[int, str], list[Mix]] = field(
@@ -169,6 +171,7 @@ def play(
         log.shares.append(mix.shares)
         log.chosen.append(place)
         log.clicked.append(float(clicked))
+        log.truth.append(truth)
         log.lost.append(float(truth.max() - truth[place]))
         log.lost_even.append(float(truth.max() - truth.mean()))
         log.mixes[campaign, case].append(mix)
@@ -218,15 +221,48 @@ def drift(
     }
 
 
-def ips_gap(log: Log, even: Log) -> float:
+class Gap(NamedTuple):
+    """What inverse propensity is off by, summed over decisions, and the variance of that sum."""
+
+    off: float
+    variance: float
+
+    @property
+    def errors(self) -> float:
+        """In standard errors."""
+        return self.off / self.variance**0.5
+
+
+def ips_gap(log: Log, even: Log) -> Gap:
     """Equal split's value by inverse propensity (Horvitz & Thompson, 1952) less what it earned.
 
-    Both met the same customers with the same luck, so the error is that of paired differences.
+    Both met the same customers with the same luck and draws. The mix of a decision depends on what
+    came before, so the terms are martingale differences: 0 in the mean whatever happened, each with
+    the variance that the market's truth gives it. An error estimated from the terms themselves will
+    not do: the few clicks of a rare arm, which weigh most, raise estimate and error together, so
+    that their ratio is below 0 in the mean, and the more so the more runs are put together.
     """
-    shares, chosen = np.array(log.shares), np.array(log.chosen)
-    weights = (1 / 3) / shares[np.arange(len(chosen)), chosen]
-    off = weights * np.array(log.clicked) - np.array(even.clicked)
-    return float(off.mean() / (off.std(ddof=1) / len(off) ** 0.5))
+    shares, chosen, truth = np.array(log.shares), np.array(log.chosen), np.array(log.truth)
+    weights = (1 / 3) / shares
+    taken = weights[np.arange(len(chosen)), chosen]
+    off = taken * np.array(log.clicked) - np.array(even.clicked)
+    # The same draw decides in both runs: an arm of each by where its parts of [0, 1) overlap.
+    ends = [np.cumsum(each, axis=1) for each in (shares, np.array(even.shares))]
+    (high, even_high), (low, even_low) = (
+        ends,
+        [end - each for end, each in zip(ends, (shares, np.array(even.shares)), strict=True)],
+    )
+    both = np.minimum(high[:, :, None], even_high[:, None, :])
+    both = np.maximum(0.0, both - np.maximum(low[:, :, None], even_low[:, None, :]))
+    ours, theirs = truth[:, :, None], truth[:, None, :]
+    weight = weights[:, :, None]
+    squares = weight**2 * ours + theirs - 2 * weight * np.minimum(ours, theirs)
+    return Gap(float(off.sum()), float((both * squares).sum()))
+
+
+def pooled(gaps: Sequence[Gap]) -> Gap:
+    """Several runs as one."""
+    return Gap(sum(gap.off for gap in gaps), sum(gap.variance for gap in gaps))
 
 
 def chi_square(log: Log) -> float:
@@ -262,7 +298,7 @@ def main() -> None:
             "regret_ratio": round(log.regret_ratio, 4),
             "regret_ratio_with_habits": round(habitual.regret_ratio, 4),
             "drift_share": drift(kind(), asked.seed) if name == "beta-thompson" else None,
-            "ips_gap_se": round(ips_gap(again, even), 3),
+            "ips_gap_se": round(ips_gap(again, even).errors, 3),
             "chi_square_rejected": rejected,
         }
         print(f"{name}: {results[name]}", flush=True)

@@ -101,13 +101,13 @@ def draw(decision_id: str, shares: Sequence[float]) -> tuple[int, float] | None:
         return None
     edges = list(accumulate(shares[place] for place in awake))
     place = awake[bisect_right(edges[:-1], _uniform(decision_id) * edges[-1])]
-    return place, shares[place] / edges[-1]
+    return place, share_of(shares, place)
 
 
 def share_of(shares: Sequence[float], place: int) -> float:
-    """The propensity with which `draw` would have drawn this place."""
-    awake = [share for share in shares if share > 0]
-    return shares[place] / list(accumulate(awake))[-1] if shares[place] > 0 else 0.0
+    """The propensity with which `draw` draws this place; 0 for an arm that sleeps."""
+    share = shares[place]
+    return share / sum(shares) if share > 0 else 0.0
 
 
 def _uniform(decision_id: str) -> float:
