@@ -5,10 +5,8 @@ from __future__ import annotations
 import random
 import signal
 import subprocess
-import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 
 import pyarrow.parquet as pq
 import pytest
@@ -26,46 +24,19 @@ from schemas.wire import encode
 from scoring.features import FEATURES
 from scoring.model import verify
 from scoring.onnx_export import model_record
-from tests.servers import environment, free_settings, running
+from tests.processes import PATIENCE_S, command, service, settings_with
 from tests.unit.archive.rows import AT, example, reward
 
 pytestmark = pytest.mark.stack
 
-PATIENCE_S = 90
 KILLS = 6
 EXAMPLES_SENT = 6_000
 
-
-@pytest.fixture(scope="module")
-def settings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
-    found = free_settings(tmp_path_factory.mktemp("archive"))
-    with running(found, "kafka"):
-        kafka.ensure_topics(found)
-        yield found
+settings = settings_with("kafka")
 
 
-def command(settings: Settings, *words: str) -> subprocess.Popen[bytes]:
-    return subprocess.Popen(
-        [sys.executable, "-c", "from jobs.cli import main; main()", "archive", *words],
-        env=environment(settings),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-    )
-
-
-@contextmanager
-def archiver(settings: Settings) -> Iterator[subprocess.Popen[bytes]]:
-    """The process, from when it reads; killed at the end unless it has ended."""
-    process = command(settings, "--every-s", "0.2", "--most", "700")
-    assert process.stdout is not None
-    try:
-        while b"archiving" not in (line := process.stdout.readline()):
-            assert line, "it ended by itself"
-        yield process
-    finally:
-        if process.poll() is None:
-            process.kill()
-        process.communicate()
+def archiver(settings: Settings) -> AbstractContextManager[subprocess.Popen[bytes]]:
+    return service(settings, "archive", "--every-s", "0.2", "--most", "700", says=b"archiving")
 
 
 def test_no_record_is_lost_or_repeated_however_often_it_is_killed(settings: Settings) -> None:
@@ -146,7 +117,7 @@ def test_a_customer_is_erased_while_the_archiver_runs(settings: Settings) -> Non
             out.produce(topics.EVENTS, encode(event), event.user_id)
             out.flush()
             if number == 10:
-                erasing = command(settings, "erase", "u7")
+                erasing = command(settings, "archive", "erase", "u7")
                 output, _ = erasing.communicate(timeout=PATIENCE_S)
                 assert erasing.returncode == 0, output.decode()
                 assert b"events" in output
