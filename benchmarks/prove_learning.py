@@ -22,8 +22,9 @@ a figure, differences are added up, and what must hold must hold in both.
 - ``posterior_p99_ms``: from an outcome on Kafka to a decision that knows of it, on real servers
 - ``ftrl_accuracy``: of the learner in the stream, in one pass over the phishing data; null without
 
-The runs of the last three have the seeds from `FIRST_RUN` on, a number that was written down before
-any of them was played. If they fail, it is the propensities that are to be looked at.
+The runs of ``ips_…`` and ``chi_square_…`` have the seeds from `FIRST_RUN` on, a number that was
+written down before any of them was played. If they fail, it is the propensities that are to be
+looked at.
 
 ``--quick`` does the same on less, for CI. A promise that is broken makes the exit code 1.
 """

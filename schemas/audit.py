@@ -62,7 +62,10 @@ class Candidate(Struct, frozen=True, tag_field="kind", tag="candidate"):
 
     Those that an input ends are told in full for a sample of the customers (`scoring.world`), and
     counted in `Outcomes` for all. Those that the passing of time ends belong to no input, and those
-    that are cancelled to none of their own; they are told for all.
+    that are cancelled to none of their own; they are told for all. So are those that came as far as
+    to be scored under a ``variant`` of an experiment (``considered``): the customer takes part from
+    then on, spoken to or not. ``before`` is what they had done until then
+    (`scoring.features.did_before`).
     """
 
     decision_id: str
@@ -81,6 +84,9 @@ class Candidate(Struct, frozen=True, tag_field="kind", tag="candidate"):
     due_ms: int = 0
     winner: str = ""
     schema_version: int = SCHEMA_VERSION
+    variant: str = ""
+    considered: bool = False
+    before: tuple[float, float, float] = (0.0, 0.0, 0.0)
 
 
 class PlanUpdate(Struct, frozen=True, tag_field="kind", tag="plan"):

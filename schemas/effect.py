@@ -45,10 +45,11 @@ class Counted(Struct):
 
 
 class EffectLift(Struct, frozen=True):
-    """By how much those who were spoken to did more than those held out, a customer.
+    """By how much the customers of one group did more than those of another, the control, each.
 
-    ``metric`` is ``orders`` or ``revenue`` within the attribution windows. The interval is right at
-    all times at once, so it may be looked at whenever one likes. ``customers`` are of both groups.
+    The interval is right at all times at once, so it may be looked at whenever one likes.
+    ``customers`` are of both groups. Of a campaign, those who were spoken to against those held
+    out, and ``metric`` is ``orders`` or ``revenue`` within the attribution windows.
     """
 
     metric: str
@@ -69,7 +70,7 @@ class EffectGap(Struct, frozen=True):
     reached: float
 
 
-class Effect(Struct, frozen=True):
+class Effect(Struct, frozen=True, tag_field="kind", tag="campaign"):
     """Topic ``beckon.effects.v1`` (compacted): absolute figures of one cell, so repeats do no harm.
 
     ``channel``, ``segment`` and ``hour_ms`` are None where the cell is of all of them. An hour's
@@ -97,5 +98,58 @@ class Effect(Struct, frozen=True):
     @property
     def key(self) -> str:
         """The key on the topic; a star stands for all."""
-        parts = (self.channel, self.segment, self.hour_ms)
-        return "/".join((self.campaign_id, *("*" if part is None else str(part) for part in parts)))
+        return effect_key(self.campaign_id, self.channel, self.segment, self.hour_ms)
+
+
+def effect_key(campaign: str, channel: str | None, segment: str | None, hour_ms: int | None) -> str:
+    """The key of a cell on the topic; a star stands for all."""
+    parts = (channel, segment, hour_ms)
+    return "/".join((campaign, *("*" if part is None else str(part) for part in parts)))
+
+
+class VariantEffect(Struct, frozen=True):
+    """A variant of an experiment: how many customers came into it, and what they did.
+
+    ``counted`` are the figures of the messages that they got; ``clicks``, ``orders`` and
+    ``revenue`` are means over all its customers, of all that they bought, whoever is credited.
+    ``lifts`` are against the control, the first variant, which has none; ``segments`` the same for
+    the customers of each.
+    """
+
+    name: str
+    share: float
+    customers: int
+    counted: Counted
+    clicks: float = 0.0
+    orders: float = 0.0
+    revenue: float = 0.0
+    lifts: tuple[EffectLift, ...] = ()
+    segments: dict[str, tuple[EffectLift, ...]] = {}
+
+
+class ExperimentEffect(Struct, frozen=True, tag_field="kind", tag="experiment"):
+    """Topic ``beckon.effects.v1`` as well: where an experiment stands, absolute.
+
+    Of what came since ``since_ms``, Kafka's time at which the experiment was last changed: treated
+    otherwise, customers are compared anew. ``level`` is how often an interval may be wrong, on its
+    own. ``sample_ratio_p`` is how likely groups of these sizes are under the variants' shares,
+    whenever it is asked; when it is tiny, no comparison can be believed.
+    """
+
+    experiment_id: str
+    version: int
+    since_ms: int
+    campaigns: tuple[str, ...]
+    level: float
+    variants: tuple[VariantEffect, ...]
+    sample_ratio_p: float
+    updated_ms: int = 0
+    schema_version: int = SCHEMA_VERSION
+
+    @property
+    def key(self) -> str:
+        """The key on the topic; a campaign's has four parts."""
+        return f"experiment/{self.experiment_id}"
+
+
+EffectRecord = Effect | ExperimentEffect

@@ -17,7 +17,7 @@ from schemas.change import Change
 from schemas.control import ControlRecord
 from schemas.deadletter import DeadLetter
 from schemas.decision import Decision
-from schemas.effect import Effect
+from schemas.effect import EffectRecord
 from schemas.event import BehaviorEvent
 from schemas.experiment_file import ExperimentFile
 from schemas.learning import Example, Reward
@@ -34,7 +34,7 @@ CONTRACTS: Final[dict[str, Any]] = {
     "control": ControlRecord,
     "dead-letter": DeadLetter,
     "decision": Decision,
-    "effect": Effect,
+    "effect": EffectRecord,
     "example": Example,
     "outcome": Outcome,
     "profile": Profile,

@@ -45,7 +45,7 @@ TOPICS: Final[tuple[Topic, ...]] = (
     Topic(REWARDS, "<campaign>/<channel>", "delete", 30 * DAY_MS),
     Topic(AUDIT, "shard, or user_id for candidates", "delete", 7 * DAY_MS),
     Topic(CHANGES, "<kind>/<id>", "delete", None, single_partition=True),
-    Topic(EFFECTS, "<campaign>/<channel>/<segment>/<hour>", "compact", None),
+    Topic(EFFECTS, "<campaign>/<channel>/<segment>/<hour>, or experiment/<id>", "compact", None),
 )
 
 INPUTS: Final = (EVENTS, OUTCOMES)

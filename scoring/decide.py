@@ -19,7 +19,7 @@ from schemas.reasons import REASONS
 from schemas.topics import AUDIT, DECISIONS, EXAMPLES
 from scoring.campaigns.base import Trigger
 from scoring.emit import Emit, Step
-from scoring.features import FEATURE_HASH, customer_features
+from scoring.features import FEATURE_HASH, customer_features, did_before
 from scoring.gates import Candidate, first_refusal, in_order
 from scoring.gates.arbitration import LOST, appraise, features_of, rank
 from scoring.gates.base import is_transactional
@@ -142,7 +142,10 @@ class _Moment:
         if sealed is not None:
             self._make_again(candidate, sealed)
             return
-        reason = first_refusal(world.chain(spec).gates, candidate) or self._appraise(candidate)
+        reason = first_refusal(world.chain(spec).gates, candidate)
+        if reason is None:
+            candidate.considered = not candidate.held_out
+            reason = self._appraise(candidate)
         if reason is not None:
             self.refused.append((candidate, reason))
             if candidate.due_ms:
@@ -166,8 +169,13 @@ class _Moment:
     def step(self, *, by_time: bool) -> Step:
         """What came of the moment."""
         refused, emits = self.refused, self.emits
-        if refused and (by_time or is_audited(self.user_id, self.world.audited_share)):
-            emits += [self._audit(candidate, reason) for candidate, reason in refused]
+        if refused:
+            whole = by_time or is_audited(self.user_id, self.world.audited_share)
+            emits += [
+                self._audit(candidate, reason)
+                for candidate, reason in refused
+                if whole or (candidate.variant and candidate.considered)
+            ]
         reasons = in_order([reason for _, reason in refused]) if refused else ""
         if self.spoke:
             return Step("decided", reasons, emits)
@@ -289,6 +297,9 @@ class _Moment:
             value=candidate.value,
             due_ms=candidate.due_ms,
             winner=self.winner if code == LOST else "",
+            variant=candidate.variant,
+            considered=candidate.considered,
+            before=did_before(self._head(candidate)) if candidate.considered else (0.0, 0.0, 0.0),
         )
         return Emit(AUDIT, self.user_id, record)
 

@@ -8,6 +8,7 @@ producers send; what is unknown has a stated neutral value.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
 from hashlib import sha256
 from math import cos, log, log1p, pi, sin
@@ -81,6 +82,9 @@ _CUSTOMER_TAGS: Final = _places(
 )
 _ITEM_TAGS: Final = _places("recent", "categories", "brands", "prices")
 _BARGAIN_SHARE: Final = FEATURES.index("bargain_share")
+_CLICK_ODDS, _ORDERS, _ORDER_MEAN = (
+    FEATURES.index(name) for name in ("message_click_log_odds", "orders_log", "order_mean_log")
+)
 _VIEW, _SEARCH, _CART = (ACTIONS.index(action) for action in ("view", "search", "cart"))
 _DELIVERED, _OPENED, _CLICKED = range(3)  # the first of `state.tagging.channels.KINDS`
 _HOURS: Final = tuple((sin(hour * pi / 12), cos(hour * pi / 12)) for hour in range(24))
@@ -141,6 +145,17 @@ def customer_features(profile: Profile, now_ms: int) -> list[float]:
         cosine,
         1.0 if (now_ms // DAY_MS + 3) % 7 >= 5 else 0.0,  # the epoch began on a Thursday
     ]
+
+
+def did_before(features: Sequence[float]) -> tuple[float, float, float]:
+    """What a customer had done before, of their part of a vector or all of it.
+
+    How readily they click (log-odds), orders (log), and money (orders by their mean, both logs).
+    What comparisons take out of what the customer does next: all of it from before, so it cannot
+    depend on how they are treated now.
+    """
+    orders = features[_ORDERS]
+    return features[_CLICK_ODDS], orders, orders * features[_ORDER_MEAN]
 
 
 def campaign_features(

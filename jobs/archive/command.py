@@ -8,11 +8,12 @@ from typing import Annotated
 import typer
 
 from jobs.archive.archiver import Archiver
+from jobs.archive.gone import Gone, erased
 from jobs.archive.parity import OF
 from jobs.archive.read import days
 from jobs.archive.tables import TABLES
 from jobs.archive.upkeep import erase
-from jobs.archive.write import Archive, erased, read_manifest
+from jobs.archive.write import Archive, read_manifest
 from jobs.service import begin_service
 from jobs.settings import Settings
 
@@ -85,12 +86,21 @@ def erase_customers(
 ) -> None:
     """Take customers out of every file, and keep out what comes of them later.
 
-    The archiver may run meanwhile. What other parties brought of them goes as well. They are
-    remembered by a SHA-256, never by their id.
+    The archiver may run meanwhile. What other parties brought of them goes as well, and so does
+    what `beckon effects` remembers of them: at once where it does not run, within its next saving
+    where it does. They are remembered by a SHA-256, never by their id.
     """
-    taken = erase(Settings().archive, users)
+    from jobs.effects.memory import erase_at_rest
+
+    settings = Settings()
+    taken = erase(settings.archive, users)
+    gone = Gone(settings.archive)
+    gone.refresh()
+    left = erase_at_rest(settings, gone)
     total = sum(taken.values())
     parts = ", ".join(f"{count:,} {name}" for name, count in sorted(taken.items()) if count)
     typer.echo(
         f"{total:,} rows of {len(set(users))} customers erased" + (f": {parts}" if parts else "")
     )
+    if left is None:
+        typer.echo("`beckon effects` runs here, and forgets them when it next saves")

@@ -17,10 +17,11 @@ from typing import Annotated, Final, cast
 import typer
 from msgspec.structs import replace
 
+from jobs.archive.gone import digest, erased, erased_key
 from jobs.archive.identity import keys_of, own_key, read_identities, read_secret
 from jobs.archive.people import PARTIES, Party, spoken_to
 from jobs.archive.tables import EVENTS, IDENTITY, Row, event_row
-from jobs.archive.write import Archive, digest, erased, erased_key
+from jobs.archive.write import Archive
 from jobs.mapping import Mapping, Unmappable, read_mapping
 from jobs.replay.files import id_prefix, read_rows
 from jobs.replay.publish import Report, Ticker

@@ -13,15 +13,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from jobs.archive.gone import ERASED, digest, erased, erased_key
 from jobs.archive.identity import read_identities
 from jobs.archive.read import days, files
 from jobs.archive.tables import TABLES, ArchiveTable
 from jobs.archive.write import (
-    ERASED,
     PARTIAL,
-    digest,
-    erased,
-    erased_key,
     folder,
     locked,
     read_manifest,

@@ -10,7 +10,6 @@ cannot part, and where to read on is what is on disk, not what a broker remember
 from __future__ import annotations
 
 import fcntl
-import hashlib
 import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
@@ -24,13 +23,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from msgspec import Struct, field
 
+from jobs.archive.gone import digest, erased
 from jobs.archive.tables import TABLES, ArchiveTable, Row, day_of
 from schemas.errors import UserMistake
 from schemas.topics import INPUTS
 from schemas.wire import encode
 
 MANIFEST: Final = "manifest.json"
-ERASED: Final = "erased.txt"
 PARTIAL: Final = ".partial"
 _LOCK: Final = ".lock"
 _WRITER: Final = ".writer"
@@ -192,21 +191,3 @@ def locked(root: Path) -> Iterator[None]:
     with (root / _LOCK).open("a") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
-
-
-def digest(user_id: str) -> str:
-    """By what an erased customer is remembered: SHA-256."""
-    return hashlib.sha256(user_id.encode()).hexdigest()
-
-
-def erased_key(digest_of_key: str) -> str:
-    """How a key is remembered by which an erased customer could be known again."""
-    return f"key:{digest_of_key}"
-
-
-def erased(root: Path) -> frozenset[str]:
-    """The `digest` of each customer who was erased, and each `erased_key` of theirs."""
-    try:
-        return frozenset((root / ERASED).read_text().split())
-    except FileNotFoundError:
-        return frozenset()

@@ -1,4 +1,4 @@
-"""Small charts as SVG: lines over time, and bars against a truth. No script, no style sheet."""
+"""Small charts as SVG: lines over time, bars against a truth, intervals. No script, no style."""
 
 from __future__ import annotations
 
@@ -33,8 +33,14 @@ def lines(title: str, unit: str, series: Mapping[str, Points]) -> str:
     return _frame(title, "".join(parts))
 
 
-def bars(title: str, rows: Sequence[tuple[str, float, float]], unit: str) -> str:
-    """A bar for each (name, measured, true); the truth is a mark on it."""
+def bars(
+    title: str,
+    rows: Sequence[tuple[str, float, float]],
+    unit: str,
+    mark_is: str = "the truth",
+    said: str = "truly",
+) -> str:
+    """A bar for each (name, measured, true); the truth, or what else it is, is a mark on it."""
     top = max([value for row in rows for value in row[1:]], default=0.0) * 1.08 or 1.0
     high = 26
     parts = []
@@ -48,9 +54,36 @@ def bars(title: str, rows: Sequence[tuple[str, float, float]], unit: str) -> str
             f"<line x1='{mark:.1f}' x2='{mark:.1f}' y1='{y}' y2='{y + 20}' stroke='#111'"
             " stroke-width='2'/>"
             f"<text x='{max(230 + length, mark) + 6:.1f}' y='{y + 14}'>"
-            f"{measured:.2%}, truly {true:.2%}</text>"
+            f"{measured:.2%}, {escape(said)} {true:.2%}</text>"
         )
-    return _frame(f"{title} ({unit}; the mark is the truth)", "".join(parts), len(rows) * high + 24)
+    return _frame(f"{title} ({unit}; the mark is {mark_is})", "".join(parts), len(rows) * high + 24)
+
+
+def spans(title: str, rows: Sequence[tuple[str, float, float, float]]) -> str:
+    """An interval for each (name, low, middle, high), as shares; a line stands at 0."""
+    edges = [edge for _, low, _, high in rows for edge in (low, high)]
+    left, right = min(0.0, *edges), max(0.0, *edges)
+    wide = (right - left) * 1.04 or 1.0
+    high_px, first, room = 26, 230, WIDTH - 240
+
+    def x(value: float) -> float:
+        return first + (value - left) / wide * room
+
+    parts = [
+        f"<line x1='{x(0):.1f}' x2='{x(0):.1f}' y1='{_TOP - 6}' y2='{_TOP + len(rows) * high_px}'"
+        " stroke='#111'/>"
+    ]
+    for number, (name, low, middle, high) in enumerate(rows):
+        y = _TOP + number * high_px + 10
+        colour = "#6b7280" if low <= 0 <= high else COLOURS[2] if low > 0 else COLOURS[1]
+        parts.append(
+            f"<text x='{first - 10}' y='{y + 4}' text-anchor='end'>{escape(name)}</text>"
+            f"<line x1='{x(low):.1f}' x2='{x(high):.1f}' y1='{y}' y2='{y}' stroke='{colour}'"
+            f" stroke-width='3'><title>{low:+.1%} to {high:+.1%}</title></line>"
+            f"<circle cx='{x(middle):.1f}' cy='{y}' r='4' fill='{colour}'/>"
+            f"<text x='{x(middle):.1f}' y='{y + 15}' text-anchor='middle'>{middle:+.1%}</text>"
+        )
+    return _frame(title, "".join(parts), len(rows) * high_px + 24)
 
 
 def _runs(points: Points) -> list[list[tuple[float, float]]]:

@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from html import escape
 
-from jobs.demo.charts import bars, lines
-from jobs.effects.report import Campaigned, Line, gap_sentence, lift_sentence
+from jobs.demo.charts import bars, lines, spans
+from jobs.effects.report import (
+    ARM_HEAD,
+    Campaigned,
+    Compared,
+    Line,
+    arm_figures,
+    difference_sentences,
+    gap_sentence,
+    lift_sentence,
+    mismatch_sentence,
+)
+from jobs.words import moment
 
 _STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 1360px; color: #1b1f24 }
@@ -24,12 +35,15 @@ _HEAD = (
 )  # fmt: skip
 
 
-def page(found: Iterable[Campaigned]) -> str:
-    """A section for each campaign: a table, its lift and gap in words, and charts by hour."""
+def page(found: Iterable[Campaigned], compared: Iterable[Compared] = ()) -> str:
+    """A section for each campaign: a table, its lift and gap in words, and charts by hour.
+
+    Then one for each experiment: its variants, and each difference as a bar with its interval.
+    """
     return (
         "<!doctype html><html lang='en'><meta charset='utf-8'><title>Beckon: effect</title>"
         f"<style>{_STYLE}</style><h1>What campaigns brought</h1>"
-        f"{''.join(map(section, found))}</html>"
+        f"{''.join(map(section, found))}{''.join(map(_experiment, compared))}</html>"
     )
 
 
@@ -55,6 +69,41 @@ def section(each: Campaigned) -> str:
         f"<h2>{escape(each.campaign_id)}</h2>{wrong}<table><tr>{head}{rows}</table>"
         f"<ul>{words}</ul><main>{''.join(_charts(each))}</main>"
     )
+
+
+def _experiment(each: Compared) -> str:
+    rows = "".join(
+        f"<tr><td>{escape(arm.name)}" + "".join(f"<td>{cell}" for cell in arm_figures(arm))
+        for arm in each.variants
+    )
+    head = "".join(f"<th>{name}" for name in ("variant", *ARM_HEAD))
+    wrong = f"<p class='wrong'>{escape(mismatch_sentence(each))}</p>" if each.mismatched else ""
+    words = "".join(f"<li>{escape(sentence)}" for sentence in difference_sentences(each))
+    return (
+        f"<h2>Experiment {escape(each.experiment_id)}</h2>"
+        f"<p>On {escape(', '.join(each.campaigns))}, since {moment(each.since_ms)}.</p>{wrong}"
+        f"<table><tr>{head}{rows}</table><ul>{words}</ul><main>{''.join(_intervals(each))}</main>"
+    )
+
+
+def _intervals(each: Compared) -> Iterator[str]:
+    """A drawing for each metric: the differences to the control, in parts of its mean."""
+    metrics = {lift.metric: None for arm in each.variants for lift in arm.lifts}
+    for metric in metrics:
+        rows = [
+            (
+                f"{arm.name}{f' in {segment}' if segment else ''}",
+                lift.low / lift.control,
+                lift.difference / lift.control,
+                lift.high / lift.control,
+            )
+            for arm in each.variants[1:]
+            for segment, lifts in {"": arm.lifts, **arm.segments}.items()
+            for lift in lifts
+            if lift.metric == metric and lift.control > 0
+        ]
+        if rows:
+            yield spans(f"{metric} a customer, against {each.variants[0].name}", rows)
 
 
 def _row(line: Line) -> str:
@@ -103,9 +152,11 @@ def _charts(each: Campaigned) -> list[str]:
         )
     found.append(
         bars(
-            "Click-through of each channel, with that of all",
+            "Click-through of each channel",
             [(line.of, line.click_through, each.whole.click_through) for line in each.channels],
             "clicks per message",
+            "that of all",
+            "all",
         )
     )
     return found

@@ -1,15 +1,13 @@
 """``beckon effects``: adds up what campaigns bring, and pauses one that breaks its guardrails.
 
-One process of its own beside the stream. It keeps what it remembers, with the offsets up to which
-that goes, in one file that is replaced in one step; so a kill loses and repeats nothing. Without
-the file it is made anew from what Kafka keeps of the topics. What it publishes is absolute.
+One process of its own beside the stream. What it remembers is in one file with the offsets up to
+which that goes (`jobs.effects.memory`); so a kill loses and repeats nothing. Without the file it is
+made anew from what Kafka keeps of the topics. What it publishes is absolute.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
-from pathlib import Path
 from threading import Event
 from typing import Annotated, Any, Final, cast
 
@@ -22,19 +20,23 @@ from redis import Redis
 from redis.exceptions import RedisError
 
 from jobs import kafka
+from jobs.archive.gone import Gone
 from jobs.campaigns.changes import publish, switch
+from jobs.effects.memory import alone, read_state, save_state, state_file
 from jobs.service import begin_service
 from jobs.settings import Settings
 from schemas import topics
+from schemas.audit import Candidate
 from schemas.decision import Decision
-from schemas.effect import Effect
+from schemas.effect import EffectRecord
 from schemas.errors import InvalidRecord, UserMistake
 from schemas.learning import Example, Reward
 from schemas.wire import decode_control, decode_event, decode_outcome, encode, instant_ms
-from scoring.effect.tally import State, Tally
+from scoring.effect.tally import Tally
 
 GROUP: Final = "beckon-effects"
 AUTHOR: Final = "beckon effects"
+EXPERIMENTS: Final = "effect-experiments"
 READ: Final = (
     topics.DECISIONS,
     topics.EXAMPLES,
@@ -42,41 +44,31 @@ READ: Final = (
     topics.OUTCOMES,
     topics.EVENTS,
     topics.CONTROL,
+    topics.AUDIT,
 )
 BATCH: Final = 2_000
 BATCH_S: Final = 0.2
 STATUS_EVERY_S: Final = 30.0
 _NAMES_A_SEGMENT: Final = b'"segment"'
+_CONSIDERED, _NO_VARIANT = b'"considered":true', b'"variant":""'
 _decision: Final = msgspec.json.Decoder(Decision).decode
 _example: Final = msgspec.json.Decoder(Example).decode
 _reward: Final = msgspec.json.Decoder(Reward).decode
-_state: Final = msgspec.msgpack.Decoder(State).decode
-
-
-def state_file(settings: Settings) -> Path:
-    """Where the process keeps what it remembers."""
-    return settings.data_dir / "effects.state"
-
-
-def read_state(path: Path) -> State | None:
-    """What was remembered; None where nothing was.
-
-    Raises:
-        UserMistake: the file is of another release, or broken.
-    """
-    try:
-        return _state(path.read_bytes())
-    except FileNotFoundError:
-        return None
-    except msgspec.DecodeError as error:
-        raise UserMistake(
-            f"{path} cannot be read ({error}); remove it, and it is made anew from the topics"
-        ) from error
+_candidate: Final = msgspec.json.Decoder(Candidate).decode
 
 
 def redis_key(campaign: str) -> str:
-    """The hash of a campaign's figures: a field ``channel/segment/hour`` for each cell, as JSON."""
+    """The hash of a campaign's figures: a field ``channel/segment/hour`` for each cell, as JSON.
+
+    Those of an experiment are in the one field ``<id>`` of `EXPERIMENTS`.
+    """
     return f"effect:{campaign}"
+
+
+def redis_place(key: str) -> tuple[str, str]:
+    """Hash and field of a record, by its key on the topic."""
+    head, _, field = key.partition("/")
+    return (redis_key(head) if field.count("/") else EXPERIMENTS), field
 
 
 class Effects:
@@ -87,19 +79,30 @@ class Effects:
         self._every_s = every_s
         self._save_s = save_s
         self._file = state_file(settings)
-        self.tally = Tally(read_state(self._file))
+        self.tally = Tally()
+        self._gone = Gone(settings.archive)
         self._redis: Any = Redis.from_url(
             settings.redis, socket_timeout=2.0, socket_connect_timeout=2.0
         )
-        self._unshown: dict[str, Effect] = {}
+        self._unshown: dict[str, EffectRecord | None] = {}
         self._log: Any = structlog.get_logger()
         self._refused = 0
 
     def run(self, stop: Event) -> None:
-        """Add up until told to stop; what was read is told and kept."""
+        """Add up until told to stop; what was read is told and kept.
+
+        Raises:
+            UserMistake: another process adds up in the same folder.
+        """
+        with alone(self._file):
+            self._run(stop)
+
+    def _run(self, stop: Event) -> None:
+        self.tally = Tally(read_state(self._file))
+        self._forget_erased()
         kafka.ensure_topics(self._settings)
-        for _, value in kafka.control_snapshot(self._settings):
-            self._on_control(value)
+        for key, value in kafka.control_snapshot(self._settings):
+            self._on_control(key, value)
         marks = kafka.watermarks(self._settings, READ)
         offsets = self.tally.state.offsets
         consumer = kafka.consumer(self._settings, GROUP)
@@ -155,7 +158,7 @@ class Effects:
             case topics.DECISIONS:
                 self.tally.on_decision(_decision(value), came_ms)
             case topics.EXAMPLES:
-                self.tally.on_example(_example(value))
+                self.tally.on_example(_example(value), came_ms)
             case topics.REWARDS:
                 self.tally.on_reward(_reward(value), came_ms)
             case topics.OUTCOMES:
@@ -165,7 +168,10 @@ class Effects:
                 if _NAMES_A_SEGMENT in value:
                     self._on_event(value)
             case topics.CONTROL:
-                self._on_control(value)
+                self._on_control((message.key() or b"").decode(), value)
+            case topics.AUDIT:
+                if _CONSIDERED in value and _NO_VARIANT not in value:
+                    self.tally.on_candidate(_candidate(value), came_ms)
 
     def _on_event(self, value: bytes) -> None:
         event = decode_event(value)
@@ -173,7 +179,10 @@ class Effects:
         if segment:
             self.tally.on_segment(event.user_id, segment)
 
-    def _on_control(self, value: bytes) -> None:
+    def _on_control(self, key: str, value: bytes) -> None:
+        if not value:
+            self.tally.on_withdrawal(key)
+            return
         try:
             self.tally.on_control(decode_control(value))
         except InvalidRecord:
@@ -182,10 +191,12 @@ class Effects:
     def _tell(self, producer: Producer) -> None:
         for campaign, why in self.tally.over_limit().items():
             self._pause(campaign, why)
-        found = self.tally.take_effects()
-        for effect in found:
-            producer.produce(topics.EFFECTS, encode(effect), effect.key)
-            self._unshown[effect.key] = effect
+        told: dict[str, EffectRecord | None] = dict.fromkeys(self.tally.take_folded())
+        told |= {each.key: each for each in self.tally.take_effects()}
+        told |= {each.key: each for each in self.tally.take_trials()}
+        for key, record in told.items():
+            producer.produce(topics.EFFECTS, None if record is None else encode(record), key)
+        self._unshown |= told
         producer.flush(10)
         self._show()
 
@@ -194,9 +205,11 @@ class Effects:
         if not self._unshown:
             return
         pipeline = self._redis.pipeline(transaction=False)
-        for key, effect in self._unshown.items():
-            field = key.partition("/")[2]
-            pipeline.hset(redis_key(effect.campaign_id), field, encode(effect))
+        for key, record in self._unshown.items():
+            if record is None:
+                pipeline.hdel(*redis_place(key))
+            else:
+                pipeline.hset(*redis_place(key), encode(record))
         try:
             pipeline.execute()
         except RedisError as error:
@@ -227,33 +240,31 @@ class Effects:
 
     def _save(self) -> None:
         self.tally.forget()
+        if not self._forget_erased():
+            save_state(self._file, self.tally.state)
+
+    def _forget_erased(self) -> bool:
+        """Forget whoever was erased since this was last asked, and keep that; says if any were."""
+        if not self._gone.refresh():
+            return False
+        places = self.tally.erase(self._gone)
         save_state(self._file, self.tally.state)
+        self._log.info("forgotten", places=places)
+        return True
 
     def _say(self) -> None:
         state = self.tally.state
         self._log.info(
             "status", cells=len(state.cells), messages=len(state.shown),
-            customers=sum(map(len, state.units.values())), waiting=len(state.waiting),
+            customers=sum(len(groups.units) for groups in state.groups.values()),
+            waiting=len(state.waiting),
             unattributed=state.unattributed, refused=self._refused,
         )  # fmt: skip
 
 
-def save_state(path: Path, state: State) -> None:
-    """Replace the file in one step."""
-    import os
-
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".partial")
-    with partial.open("wb") as out:
-        out.write(msgspec.msgpack.encode(state))
-        out.flush()
-        os.fsync(out.fileno())
-    partial.replace(path)
-
-
-def read_effects(settings: Settings) -> Iterable[Effect]:
-    """The newest figures of every cell, from the topic."""
-    decode = msgspec.json.Decoder(Effect).decode
+def read_effects(settings: Settings) -> list[EffectRecord]:
+    """The newest figures of every cell and experiment, from the topic."""
+    decode = msgspec.json.Decoder[EffectRecord](EffectRecord).decode
     newest: dict[bytes, bytes] = {}
     for message in kafka.read_to_end(settings, [topics.EFFECTS]):
         key, value = message.key() or b"", message.value()
@@ -274,7 +285,8 @@ def effects(
 
     Cost, revenue, margin, ROI, click-through, conversion and lift against the held-out customers
     go to the topic beckon.effects.v1 and to Redis (effect:CAMPAIGN), by campaign, channel, segment
-    and hour. `beckon report` shows them.
+    and hour, and so does where each experiment stands. `beckon report` shows them. Who is erased
+    from the archive (`beckon archive erase`) is forgotten here as well.
     """
     stop = begin_service()
     Effects(Settings(), every_s=every_s, save_s=save_s).run(stop)

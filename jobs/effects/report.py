@@ -18,7 +18,14 @@ from jobs.effects.process import read_effects
 from jobs.evaluate import moment_of
 from jobs.settings import Settings
 from jobs.words import moment
-from schemas.effect import Counted, Effect, EffectGap, EffectLift
+from schemas.effect import (
+    Counted,
+    Effect,
+    EffectGap,
+    EffectLift,
+    EffectRecord,
+    ExperimentEffect,
+)
 from schemas.errors import UserMistake
 
 MISMATCH_P = 0.001
@@ -38,6 +45,36 @@ class Line(Struct, frozen=True):
     gap: EffectGap | None = None
 
 
+class Arm(Struct, frozen=True):
+    """A variant of an experiment; ``lifts`` and those of each segment are against the control."""
+
+    name: str
+    share: float
+    customers: int
+    counted: Counted
+    roi: float
+    click_through: float
+    conversion: float
+    clicks_each: float
+    orders_each: float
+    revenue_each: float
+    lifts: tuple[EffectLift, ...]
+    segments: dict[str, tuple[EffectLift, ...]]
+
+
+class Compared(Struct, frozen=True):
+    """Where an experiment stands, of all time since it was last changed."""
+
+    experiment_id: str
+    version: int
+    since_ms: int
+    campaigns: tuple[str, ...]
+    level: float
+    variants: list[Arm]
+    sample_ratio_p: float
+    mismatched: bool
+
+
 class Campaigned(Struct, frozen=True):
     """A campaign's report. ``lifts`` and ``sample_ratio_p`` are of all time, whatever ``since``."""
 
@@ -50,11 +87,52 @@ class Campaigned(Struct, frozen=True):
     mismatched: bool
 
 
-def summarise(effects: Iterable[Effect], campaign: str = "", since_ms: int = 0) -> list[Campaigned]:
+def compare(effects: Iterable[EffectRecord], campaign: str = "") -> list[Compared]:
+    """The experiments, or those about a campaign."""
+    found = [
+        each
+        for each in effects
+        if isinstance(each, ExperimentEffect) and campaign in ("", *each.campaigns)
+    ]
+    return [_compared(each) for each in sorted(found, key=lambda each: each.experiment_id)]
+
+
+def _compared(effect: ExperimentEffect) -> Compared:
+    return Compared(
+        effect.experiment_id,
+        effect.version,
+        effect.since_ms,
+        effect.campaigns,
+        effect.level,
+        [
+            Arm(
+                each.name,
+                each.share,
+                each.customers,
+                each.counted,
+                each.counted.roi,
+                each.counted.per_send("clicked"),
+                each.counted.per_send("conversions"),
+                each.clicks,
+                each.orders,
+                each.revenue,
+                each.lifts,
+                each.segments,
+            )
+            for each in effect.variants
+        ],
+        effect.sample_ratio_p,
+        effect.sample_ratio_p < MISMATCH_P,
+    )
+
+
+def summarise(
+    effects: Iterable[EffectRecord], campaign: str = "", since_ms: int = 0
+) -> list[Campaigned]:
     """Reports by campaign, of the hours that begin at ``since_ms`` or later."""
     cells: dict[str, list[Effect]] = {}
     for effect in effects:
-        if campaign in ("", effect.campaign_id):
+        if isinstance(effect, Effect) and campaign in ("", effect.campaign_id):
             cells.setdefault(effect.campaign_id, []).append(effect)
     return [_campaign(name, cells[name], since_ms) for name in sorted(cells)]
 
@@ -118,11 +196,13 @@ def report(
 ) -> None:
     """Show what campaigns brought: cost, revenue, ROI, lift against held-out customers, gap.
 
-    The figures are those of `beckon effects`, which must have run. An interval of lift is right at
-    all times at once: look as often as you like.
+    Each experiment follows, variant by variant, with the difference to its first one. The figures
+    are those of `beckon effects`, which must have run. An interval is right at all times at once:
+    look as often as you like.
     """
     since_ms = moment_of(since, time.time()) if since else 0
-    found = summarise(read_effects(Settings()), campaign, since_ms)
+    effects = read_effects(Settings())
+    found, compared = summarise(effects, campaign, since_ms), compare(effects, campaign)
     if not found:
         raise UserMistake(
             f"no figures{f' of {campaign!r}' if campaign else ''} yet; is `beckon effects` running?"
@@ -130,11 +210,13 @@ def report(
     if html is not None:
         from jobs.effects.page import page
 
-        html.write_text(page(found), encoding="utf-8")
+        html.write_text(page(found, compared), encoding="utf-8")
     if as_json:
-        typer.echo(json.dumps([msgspec.to_builtins(each) for each in found]))
+        told = {"campaigns": found, "experiments": compared}
+        typer.echo(json.dumps(msgspec.to_builtins(told)))
     else:
         show(found)
+        show_experiments(compared)
         if html is not None:
             typer.echo(f"written to {html}")
 
@@ -160,6 +242,74 @@ def show(found: Iterable[Campaigned]) -> None:
             )
         if (gap := each.whole.gap) is not None:
             console.print(f"  {gap_sentence(gap)}", highlight=False)
+
+
+def show_experiments(compared: Iterable[Compared]) -> None:
+    """Print experiments for people."""
+    console = Console()
+    for each in compared:
+        table = Table(
+            "variant", *ARM_HEAD, title=f"experiment {each.experiment_id}", title_justify="left"
+        )
+        for arm in each.variants:
+            table.add_row(arm.name, *arm_figures(arm))
+        console.print(table)
+        if each.mismatched:
+            console.print(f"  [red]{mismatch_sentence(each)}[/]", highlight=False)
+        for sentence in difference_sentences(each):
+            console.print(f"  {sentence}", highlight=False)
+
+
+ARM_HEAD = (
+    "customers", "sent", "click-through", "conversion", "clicks each", "orders each",
+    "revenue each", "cost", "ROI",
+)  # fmt: skip
+
+
+def arm_figures(arm: Arm) -> list[str]:
+    """The cells of a variant, under `ARM_HEAD`."""
+    return [
+        f"{arm.customers:,}", f"{arm.counted.sends:,}", f"{arm.click_through:.2%}",
+        f"{arm.conversion:.2%}", f"{arm.clicks_each:.4f}", f"{arm.orders_each:.4f}",
+        f"{arm.revenue_each:,.2f}", f"{arm.counted.cost:,.2f}", f"{arm.roi:,.2f}",
+    ]  # fmt: skip
+
+
+def mismatch_sentence(each: Compared) -> str:
+    """What a sample-ratio mismatch means, in words."""
+    total = sum(arm.customers for arm in each.variants)
+    whole = sum(arm.share for arm in each.variants)
+    seen = ", ".join(
+        f"{arm.name} {arm.customers:,} (due {total * arm.share / whole:,.0f})"
+        for arm in each.variants
+    )
+    return (
+        f"The variants are not of the sizes they should be: {seen}; by chance once in "
+        f"{1 / max(each.sample_ratio_p, 1e-99):,.3g}. Customers were lost or doubled on the way: "
+        "do not believe any comparison below until it is known where."
+    )
+
+
+def difference_sentences(each: Compared) -> list[str]:
+    """Every difference to the control, in words: of all customers, then by segment."""
+    control = each.variants[0].name
+    found = []
+    for arm in each.variants[1:]:
+        for segment, lifts in {"": arm.lifts, **arm.segments}.items():
+            of = f"{arm.name} in {segment}" if segment else arm.name
+            found += [difference_sentence(of, control, lift, each.level) for lift in lifts]
+    return found
+
+
+def difference_sentence(of: str, control: str, lift: EffectLift, level: float) -> str:
+    """A difference between variants in words, and whether it is one."""
+    relative = "" if lift.relative is None else f", {lift.relative:+.1%}"
+    apart = "no difference is shown yet" if lift.low <= 0 <= lift.high else "a difference"
+    return (
+        f"{of} against {control}: {lift.metric} a customer {lift.treated:.4f} and "
+        f"{lift.control:.4f}: {lift.difference:+.4f} ({1 - level:.0%}: {lift.low:+.4f} to "
+        f"{lift.high:+.4f}{relative}), {lift.customers:,} customers; {apart}"
+    )
 
 
 def _figures(line: Line) -> list[str]:

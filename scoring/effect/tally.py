@@ -2,97 +2,72 @@
 
 Topics arrive at different speeds, so a reward may be read before its decision: it waits for it, and
 the figures do not depend on who was first. Each record counts once, however often it is read. What
-is remembered of a message is forgotten `HORIZON_MS` of Kafka's time after it; a repeat or an
-answer that comes later than that is not counted twice but not at all.
+is remembered is bounded (`scoring.effect.memory`); a repeat or an answer that comes when its
+message is forgotten is not counted twice but not at all.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final
 
-import msgspec
-from msgspec import Struct, field
-
+from schemas.audit import Candidate
 from schemas.control import Campaign, ControlRecord, Policy
 from schemas.decision import Decision
-from schemas.effect import Counted, Effect, EffectGap, EffectLift
+from schemas.effect import Counted, Effect, EffectGap, EffectLift, ExperimentEffect, effect_key
 from schemas.experiment import Experiment, Variant
 from schemas.learning import Example, Reward
 from schemas.outcome import Outcome
+from scoring.effect.groups import MEASURED_MS, SEP, Groups
 from scoring.effect.guard import exceeds, sentence
+from scoring.effect.memory import (
+    HORIZON_MS,
+    HOUR_MS,
+    HOURS_MS,
+    SEGMENTS_LIMIT,
+    Answer,
+    Shown,
+    State,
+)
+from scoring.effect.trials import NOTHING, Trials, told_of
 from scoring.experiments.gap import Target, gaps
-from scoring.experiments.readout import Cell, Readout, readout
-from scoring.experiments.sums import Sums
-from scoring.features import FEATURE_HASH, FEATURES
+from scoring.experiments.readout import Readout, readout
+from scoring.features import FEATURE_HASH, did_before
 from state.fact import id64
 
-HOUR_MS: Final = 3_600_000
-HORIZON_MS: Final = 9 * 86_400_000
 ORGANIC: Final = "organic"
 METRICS: Final = ("orders", "revenue")
 HELD, SPOKEN_TO = "held-out", "spoken-to"
-_SEP: Final = "\x1f"
-_ORDERS: Final = FEATURES.index("orders_log")
-_MEAN: Final = FEATURES.index("order_mean_log")
 _TOLD: Final = frozenset({"delivered", "opened", "bounced"})
+_COUNTS: Final = _TOLD | {"clicked", "expired", "unsubscribed", "complained"}
 
-
-class Shown(Struct, array_like=True):
-    """What must be known of a message when something becomes of it."""
-
-    came_ms: int
-    campaign: str
-    channel: str
-    segment: str
-    kept_ratio: float
-
-
-class Unit(Struct, array_like=True):
-    """A customer in a campaign: what the groups are compared by.
-
-    ``before`` is what they had done before the campaign first met them, for each metric.
-    """
-
-    group: str = ""
-    channel: str = ""
-    segment: str = ""
-    did: tuple[float, float] = (0.0, 0.0)
-    before: tuple[float, float] = (0.0, 0.0)
-
-
-class State(Struct):
-    """All that the tally remembers; with the offsets up to which it has read."""
-
-    offsets: dict[str, int] = field(default_factory=dict)
-    came_ms: int = 0
-    newest_ms: int = 0
-    cells: dict[str, Counted] = field(default_factory=dict)
-    shown: dict[int, Shown] = field(default_factory=dict)
-    seen: dict[int, int] = field(default_factory=dict)
-    waiting: dict[int, list[tuple[int, Reward | None, Outcome | None]]] = field(
-        default_factory=dict
-    )
-    segments: dict[str, str] = field(default_factory=dict)
-    units: dict[str, dict[str, Unit]] = field(default_factory=dict)
-    sums: dict[str, dict[str, Sums]] = field(default_factory=dict)
-    exposed: dict[str, dict[str, int]] = field(default_factory=dict)
-    paused: set[str] = field(default_factory=set)
-    before_pause: dict[str, Counted] = field(default_factory=dict)
-    unattributed: int = 0
+Place = tuple[str, str | None, str | None, int | None]
+"""Campaign, channel, segment and hour of a cell; None for all of them."""
 
 
 class Tally:
-    """The fold. ``touched`` has the cells and ``compared`` the campaigns to be told anew."""
+    """The fold.
+
+    ``touched`` has the cells and ``compared`` the campaigns to be told anew, ``folded`` the keys of
+    effects that are to be withdrawn: their hours have been added to those before.
+    """
 
     def __init__(self, state: State | None = None) -> None:
         self.state = State() if state is None else state
         self.policy = Policy()
         self.campaigns: dict[str, Campaign] = {}
+        self.trials = Trials(self.state.trials)
         self.touched: set[str] = set(self.state.cells)
-        self.compared: set[str] = set(self.state.units)
+        self.compared: set[str] = set(self.state.groups)
+        self.folded: list[str] = []
+        self._gone: Callable[[str], bool] | None = None
+        self._sums: dict[Place, Counted] = {}
+        self._hours: dict[str, set[int]] = {}
+        for key, counted in self.state.cells.items():
+            self._add_up(key, counted)
 
     def on_control(self, record: ControlRecord) -> None:
-        """Take in a campaign or the policy; the rest is passed over."""
+        """Take in a campaign, an experiment or the policy; the rest is passed over."""
         if isinstance(record, Campaign):
             self.campaigns[record.id] = record
             self.compared.add(record.id)
@@ -101,16 +76,32 @@ class Tally:
             elif record.id in self.state.paused:  # somebody let it go on: it is judged anew
                 self.state.paused.remove(record.id)
                 self.state.before_pause[record.id] = self.whole(record.id)
+        elif isinstance(record, Experiment):
+            self.trials.on_experiment(record)
         elif isinstance(record, Policy):
             self.policy = record
 
+    def on_withdrawal(self, key: str) -> None:
+        """A control record is no more; a campaign's figures stay as they are."""
+        kind, _, name = key.partition("/")
+        if kind == "campaign":
+            self.campaigns.pop(name, None)
+        elif kind == "experiment":
+            self.trials.end(name)
+
     def on_segment(self, user_id: str, segment: str) -> None:
-        """A customer is of this segment from now on."""
-        self.state.segments[user_id] = segment
+        """A customer is of this segment from now on; of too many, who was told of first is not."""
+        segments = self.state.segments
+        if self._is_gone(user_id):
+            return
+        segments.pop(user_id, None)
+        segments[user_id] = segment
+        if len(segments) > SEGMENTS_LIMIT:
+            del segments[next(iter(segments))]
 
     def on_decision(self, record: Decision, came_ms: int) -> None:
         """Count a decision, and what of it was heard before it."""
-        name = id64(record.decision_id)
+        name = _message(record.decision_id, record.user_id)
         if name in self.state.shown:
             return
         spec = self.campaigns.get(record.campaign_id)
@@ -118,7 +109,8 @@ class Tally:
         discount = record.offer.discount_ratio
         kept = (margin - discount) / (1 - discount) if discount < 1 else 0.0
         segment = self.state.segments.get(record.user_id, "")
-        shown = Shown(came_ms, record.campaign_id, record.channel, segment, kept)
+        variant = self.trials.variant_of(record, came_ms)
+        shown = Shown(came_ms, record.campaign_id, record.channel, segment, kept, variant)
         self.state.shown[name] = shown
         self._clock(record.decided_at_ms, came_ms)
         if record.status == "holdout":
@@ -127,114 +119,128 @@ class Tally:
             cost = record.cost_micros / 1e6
             counted = Counted(sends=1, cost=cost, margin=-cost)
             self._count(shown, record.decided_at_ms, counted)
-        for _, reward, outcome in self.state.waiting.pop(name, ()):
-            if reward is not None:
-                self._reward(shown, reward)
-            elif outcome is not None:
-                self._outcome(shown, outcome)
+        for answer in self.state.waiting.pop(name, ()):
+            self._answered(shown, answer)
 
-    def on_example(self, record: Example) -> None:
+    def on_example(self, record: Example, came_ms: int) -> None:
         """Let a customer be of one of a campaign's groups, the first that they were in."""
-        campaign = record.campaign_id
-        unit = self._unit(campaign, record.user_id)
-        if unit.group:
+        if self._is_gone(record.user_id):
             return
-        unit.group = HELD if record.holdout else SPOKEN_TO
-        unit.channel = record.channel
-        unit.segment = self.state.segments.get(record.user_id, "")
-        if record.feature_hash == FEATURE_HASH:
-            orders = record.features[_ORDERS]
-            unit.before = (orders, orders * record.features[_MEAN])
-        groups = self.state.exposed.setdefault(campaign, {})
-        groups[unit.group] = groups.get(unit.group, 0) + 1
-        self._compare(campaign, unit, 1)
+        segment = self.state.segments.get(record.user_id, "")
+        known = record.feature_hash == FEATURE_HASH
+        _, orders, money = did_before(record.features) if known else NOTHING
+        group = HELD if record.holdout else SPOKEN_TO
+        first = record.decided_at_ms, id64(record.decision_id)
+        if self._groups(record.campaign_id).enter(
+            record.user_id, group, first, record.channel, segment, (orders, money), came_ms
+        ):
+            self.compared.add(record.campaign_id)
+        self.trials.on_example(record, segment, came_ms)
+
+    def on_candidate(self, record: Candidate, came_ms: int) -> None:
+        """A campaign was set off and did not speak: of use where it was under an experiment."""
+        if not self._is_gone(record.user_id):
+            self.trials.on_candidate(record, self.state.segments.get(record.user_id, ""), came_ms)
 
     def on_reward(self, record: Reward, came_ms: int) -> None:
         """Count what an outcome says of a decision."""
         parts = (record.decision_id, record.kind, record.outcome_id, record.order_id)
-        if not self._first(_SEP.join(parts), came_ms):
+        if not self._first(SEP.join(parts), came_ms):
             return
         self._clock(record.ts, came_ms)
+        gone = self._is_gone(record.user_id)
+        if not gone:
+            self.trials.on_reward(record, came_ms)
+        if record.kind == "bounced":
+            return  # its outcome is counted
+        answer = Answer(came_ms, record.kind, record.ts, record.share, record.value)
         if not record.decision_id:
             segment = self.state.segments.get(record.user_id, "")
-            self._reward(Shown(came_ms, ORGANIC, "", segment, 0.3), record)
+            self._answered(Shown(came_ms, ORGANIC, "", segment, 0.3), answer)
             return
-        if record.orders or record.order_value:
-            unit = self._unit(record.campaign_id, record.user_id)
-            if unit.group:
-                self._compare(record.campaign_id, unit, -1)
-            did = unit.did
-            unit.did = (did[0] + record.orders, did[1] + record.order_value)
-            if unit.group:
-                self._compare(record.campaign_id, unit, 1)
-        name = id64(record.decision_id)
-        shown = self.state.shown.get(name)
-        if shown is None:
-            self.state.waiting.setdefault(name, []).append((came_ms, record, None))
-        else:
-            self._reward(shown, record)
+        if (record.orders or record.order_value) and not gone:
+            amounts = (record.orders, record.order_value)
+            self._groups(record.campaign_id).did(record.user_id, amounts, came_ms)
+            self.compared.add(record.campaign_id)
+        self._answer(_message(record.decision_id, record.user_id), answer)
 
     def on_outcome(self, record: Outcome, ts: int, came_ms: int) -> None:
         """Count a delivery, an opening or a bounce; the rest comes as rewards."""
         if record.kind not in _TOLD or record.decision_id is None:
             return
-        if not self._first(_SEP.join((record.user_id, record.outcome_id)), came_ms):
+        if ts - came_ms > self.policy.future_tolerance_ms:
+            return  # the stream made a dead letter of it
+        if not self._first(SEP.join((record.user_id, record.outcome_id)), came_ms):
             return
         self._clock(ts, came_ms)
-        record = msgspec.structs.replace(record, ts=ts)
-        name = id64(record.decision_id or "")
-        shown = self.state.shown.get(name)
-        if shown is None:
-            self.state.waiting.setdefault(name, []).append((came_ms, None, record))
-        else:
-            self._outcome(shown, record)
+        message = _message(record.decision_id, record.user_id)
+        self._answer(message, Answer(came_ms, record.kind, ts))
 
     def forget(self) -> None:
-        """Let go of what is older than the horizon."""
+        """Let go of what is older than `scoring.effect.memory` says."""
         state = self.state
         since_ms = state.came_ms - HORIZON_MS
         state.shown = {k: v for k, v in state.shown.items() if v.came_ms >= since_ms}
         state.seen = {k: v for k, v in state.seen.items() if v >= since_ms}
         for name, found in list(state.waiting.items()):
-            if found[0][0] < since_ms:
+            if found[0].came_ms < since_ms:
                 state.unattributed += len(found)
                 del state.waiting[name]
+        for groups in state.groups.values():
+            groups.settle(state.came_ms - MEASURED_MS)
+        self.trials.settle(state.came_ms - MEASURED_MS)
+        self._fold()
+
+    def erase(self, gone: Callable[[str], bool]) -> int:
+        """Forget customers, and remember nothing that comes of them later.
+
+        What they did stays in the figures, which are of nobody. Returns in how many places they
+        were.
+        """
+        self._gone = gone
+        named = [user_id for user_id in self.state.segments if gone(user_id)]
+        for user_id in named:
+            del self.state.segments[user_id]
+        found = sum(groups.erase(gone) for groups in self.state.groups.values())
+        return len(named) + found + self.trials.erase(gone)
 
     def take_effects(self) -> list[Effect]:
         """The cells that changed since the last call, with those that they are part of."""
-        wanted: set[tuple[str, str | None, str | None, int | None]] = set()
-        for key in self.touched:
-            campaign, channel, segment, hour = _parts(key)
-            wanted |= {
-                (campaign, channel, segment, hour),
-                (campaign, channel, None, None),
-                (campaign, None, segment, None),
-                (campaign, None, None, hour),
-                (campaign, None, None, None),
-            }
+        wanted = {place for key in self.touched for place in _places(key)}
         for campaign in self.compared:
             wanted.add((campaign, None, None, None))
-        sums = self._rollups({campaign for campaign, *_ in wanted})
         read = {campaign: self.readout(campaign) for campaign, *_ in wanted}
         self.touched.clear()
         self.compared.clear()
         found = sorted(wanted, key=lambda cell: tuple("" if p is None else str(p) for p in cell))
-        return [self._effect(cell, sums.get(cell, Counted()), read[cell[0]]) for cell in found]
+        return [
+            self._effect(cell, self._sums.get(cell, Counted()), read[cell[0]]) for cell in found
+        ]
+
+    def take_trials(self) -> list[ExperimentEffect]:
+        """The experiments that changed since the last call."""
+        return list(self.trials.take(self.state.newest_ms))
+
+    def take_folded(self) -> list[str]:
+        """Keys of effects to be withdrawn, since the last call."""
+        found, self.folded = self.folded, []
+        return found
 
     def readout(self, campaign: str) -> Readout | None:
         """A campaign against its held-out customers; None where nobody is held out."""
         spec = self.campaigns.get(campaign)
         held = 1 - (1 - self.policy.holdout_ratio) * (1 - (spec.holdout_ratio if spec else 0.0))
-        groups = self.state.exposed.get(campaign, {})
-        if not 0 < held < 1 or not groups:
+        groups = self.state.groups.get(campaign)
+        if not 0 < held < 1 or groups is None or not groups.exposed:
             return None
         variants = (Variant(HELD, held), Variant(SPOKEN_TO, 1 - held))
-        cells = {Cell(*name.split(_SEP)): sums for name, sums in self.state.sums[campaign].items()}
-        return readout(Experiment(campaign, variants), groups, cells)
+        return readout(Experiment(campaign, variants), groups.exposed, groups.cells())
 
     def whole(self, campaign: str) -> Counted:
         """A campaign's figures over all channels, segments and hours."""
-        return self._rollups({campaign}).get((campaign, None, None, None), Counted())
+        found = Counted()
+        found.add(self._sums.get((campaign, None, None, None), Counted()))
+        return found
 
     def over_limit(self) -> dict[str, str]:
         """Active campaigns that broke a guardrail since they last went on, and why to pause them.
@@ -242,7 +248,7 @@ class Tally:
         Asked of the campaigns that have changed; so ask before `take_effects`.
         """
         found = {}
-        changed = {key.partition(_SEP)[0] for key in self.touched}
+        changed = {key.partition(SEP)[0] for key in self.touched}
         for name in sorted(changed & self.campaigns.keys()):
             spec = self.campaigns[name]
             if spec.guardrails is None or spec.status != "active":
@@ -256,47 +262,71 @@ class Tally:
                     found[name] = sentence(what, count, total, limit)
         return found
 
-    def _reward(self, shown: Shown, record: Reward) -> None:
-        match record.kind:
-            case "clicked":
-                counted = Counted(clicked=1)
-            case "expired":
-                counted = Counted(expired=1)
-            case "unsubscribed":
-                counted = Counted(unsubscribed=1)
-            case "complained":
-                counted = Counted(complained=1)
-            case _:
-                counted = Counted(
-                    conversions=record.share,
-                    revenue=record.value,
-                    margin=record.value * shown.kept_ratio,
-                )
-        self._count(shown, record.ts, counted)
+    def _answer(self, name: int, answer: Answer) -> None:
+        shown = self.state.shown.get(name)
+        if shown is None:
+            self.state.waiting.setdefault(name, []).append(answer)
+        else:
+            self._answered(shown, answer)
 
-    def _outcome(self, shown: Shown, record: Outcome) -> None:
-        assert isinstance(record.ts, int)
-        self._count(shown, record.ts, Counted(**{record.kind: 1}))
+    def _answered(self, shown: Shown, answer: Answer) -> None:
+        kind = answer.kind
+        if kind in _COUNTS:
+            counted = Counted(**{kind: 1})
+        else:
+            margin = answer.value * shown.kept_ratio
+            counted = Counted(conversions=answer.share, revenue=answer.value, margin=margin)
+        self._count(shown, answer.ts, counted)
 
     def _count(self, shown: Shown, ts: int, counted: Counted) -> None:
         hour = ts - ts % HOUR_MS
-        key = _SEP.join((shown.campaign, shown.channel, shown.segment, str(hour)))
+        if hour < self._oldest_ms(shown.campaign):
+            hour = 0
+        key = SEP.join((shown.campaign, shown.channel, shown.segment, str(hour)))
         self.state.cells.setdefault(key, Counted()).add(counted)
+        self._add_up(key, counted)
         self.touched.add(key)
+        if shown.variant:
+            self.trials.count(shown.variant, counted)
 
-    def _unit(self, campaign: str, user_id: str) -> Unit:
-        return self.state.units.setdefault(campaign, {}).setdefault(user_id, Unit())
+    def _add_up(self, key: str, counted: Counted) -> None:
+        for place in _places(key):
+            self._sums.setdefault(place, Counted()).add(counted)
+        campaign, _, _, hour = _parts(key)
+        self._hours.setdefault(campaign, set()).add(hour)
 
-    def _compare(self, campaign: str, unit: Unit, sign: int) -> None:
-        sums = self.state.sums.setdefault(campaign, {})
-        for place, metric in enumerate(METRICS):
-            for segment in {"", f"channel {unit.channel}", f"segment {unit.segment}"}:
-                if segment != "segment ":
-                    name = _SEP.join((unit.group, metric, segment))
-                    found = sums.setdefault(name, Sums())
-                    change = found.add if sign > 0 else found.remove
-                    change(unit.did[place], unit.before[place])
-        self.compared.add(campaign)
+    def _oldest_ms(self, campaign: str) -> int:
+        """The first hour of a campaign that is kept by itself."""
+        oldest_ms = self.state.newest_ms - HOURS_MS
+        spec = self.campaigns.get(campaign)
+        if spec is not None and spec.target is not None and spec.target.ends_ms > oldest_ms:
+            oldest_ms = min(oldest_ms, spec.target.starts_ms)
+        return oldest_ms - oldest_ms % HOUR_MS
+
+    def _fold(self) -> None:
+        """Add the figures of old hours to those of all that went before."""
+        for key in list(self.state.cells):
+            campaign, channel, segment, hour = _parts(key)
+            if not 0 < hour < self._oldest_ms(campaign):
+                continue
+            before = SEP.join((campaign, channel, segment, "0"))
+            counted = self.state.cells.pop(key)
+            self.state.cells.setdefault(before, Counted()).add(counted)
+            self.touched.discard(key)
+            self.touched.add(before)
+            for place in ((campaign, channel, segment, 0), (campaign, None, None, 0)):
+                self._sums.setdefault(place, Counted()).add(counted)
+            for place in ((campaign, channel, segment, hour), (campaign, None, None, hour)):
+                if self._sums.pop(place, None) is not None:
+                    self.folded.append(effect_key(*place))
+            self._hours[campaign].discard(hour)
+            self._hours[campaign].add(0)
+
+    def _groups(self, campaign: str) -> Groups:
+        return self.state.groups.setdefault(campaign, Groups(METRICS))
+
+    def _is_gone(self, user_id: str) -> bool:
+        return self._gone is not None and self._gone(user_id)
 
     def _first(self, name: str, came_ms: int) -> bool:
         digest = id64(name)
@@ -309,29 +339,7 @@ class Tally:
         self.state.came_ms = max(self.state.came_ms, came_ms)
         self.state.newest_ms = max(self.state.newest_ms, ts)
 
-    def _rollups(
-        self, campaigns: set[str]
-    ) -> dict[tuple[str, str | None, str | None, int | None], Counted]:
-        found: dict[tuple[str, str | None, str | None, int | None], Counted] = {}
-        for key, counted in self.state.cells.items():
-            campaign, channel, segment, hour = _parts(key)
-            if campaign in campaigns:
-                for cell in (
-                    (campaign, channel, segment, hour),
-                    (campaign, channel, None, None),
-                    (campaign, None, segment, None),
-                    (campaign, None, None, hour),
-                    (campaign, None, None, None),
-                ):
-                    found.setdefault(cell, Counted()).add(counted)
-        return found
-
-    def _effect(
-        self,
-        cell: tuple[str, str | None, str | None, int | None],
-        counted: Counted,
-        read: Readout | None,
-    ) -> Effect:
+    def _effect(self, cell: Place, counted: Counted, read: Readout | None) -> Effect:
         campaign, channel, segment, hour = cell
         lifts: tuple[EffectLift, ...] = ()
         if read is not None and hour is None:
@@ -340,16 +348,16 @@ class Tally:
                 of = f"channel {channel}"
             elif segment is not None:
                 of = f"segment {segment}"
-            groups = self.state.sums[campaign]
+            groups = self._groups(campaign)
             lifts = tuple(
-                EffectLift(
-                    name.metric, each.control, each.treated, each.difference, each.low, each.high,
-                    each.relative if abs(each.relative) < float("inf") else None,
-                    sum(groups[_SEP.join((who, name.metric, of))].n for who in (HELD, SPOKEN_TO)),
+                told_of(
+                    name.metric,
+                    each,
+                    sum(groups.of(name._replace(variant=who)).n for who in (HELD, SPOKEN_TO)),
                 )
                 for name, each in read.lifts.items()
                 if name.segment == of
-            )  # fmt: skip
+            )
         whole = cell[1:] == (None, None, None)
         return Effect(
             campaign,
@@ -373,17 +381,33 @@ class Tally:
         if spec is None or spec.target is None:
             return None
         wanted = spec.target
-        reached: dict[int, float] = {}
-        for key, counted in self.state.cells.items():
-            owner, _, _, at_ms = _parts(key)
-            if owner == campaign:
-                reached[at_ms] = reached.get(at_ms, 0.0) + getattr(counted, wanted.metric)
+        reached = {
+            at_ms: float(getattr(self._sums[campaign, None, None, at_ms], wanted.metric))
+            for at_ms in self._hours.get(campaign, ())
+        }
         target = Target(wanted.metric, wanted.amount, wanted.starts_ms, wanted.ends_ms)
         rows = gaps(target, reached, self.state.newest_ms)
         rows = [row for row in rows if hour is None or row.hour_ms == hour]
         return EffectGap(wanted.metric, rows[-1].due, rows[-1].reached) if rows else None
 
 
+def _message(decision_id: str, user_id: str) -> int:
+    """By what a message is known; who names another's has none to answer."""
+    return id64(SEP.join((decision_id, user_id)))
+
+
 def _parts(key: str) -> tuple[str, str, str, int]:
-    campaign, channel, segment, hour = key.split(_SEP)
+    campaign, channel, segment, hour = key.split(SEP)
     return campaign, channel, segment, int(hour)
+
+
+def _places(key: str) -> tuple[Place, ...]:
+    """A cell, and those that it is a part of."""
+    campaign, channel, segment, hour = _parts(key)
+    return (
+        (campaign, channel, segment, hour),
+        (campaign, channel, None, None),
+        (campaign, None, segment, None),
+        (campaign, None, None, hour),
+        (campaign, None, None, None),
+    )

@@ -29,6 +29,8 @@ class Candidate(Struct):
     Gates narrow ``channels`` and note what they found; everything else they only read. ``since_ms``
     is when the reason arose, which is before ``at_ms`` for a message that was deferred. ``spec`` is
     the campaign as the customer's ``variant`` has it; ``shares`` are those of the channels.
+    ``considered`` is set when it came as far as to be appraised and is not held out: from there on
+    a variant makes a difference.
     """
 
     user_id: str
@@ -53,6 +55,7 @@ class Candidate(Struct):
     value: float = 0.0
     score_failed: bool = False
     segmentation: Segmentation | None = None
+    considered: bool = False
 
     @property
     def lasts_until_ms(self) -> int:

@@ -4,68 +4,53 @@ from __future__ import annotations
 
 import json
 import random
+import re
 import signal
 import subprocess
-import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections import Counter
+from contextlib import AbstractContextManager
 
 import pytest
+from msgspec.structs import replace
 from redis import Redis
 
 from jobs import kafka
 from jobs.campaigns.changes import history
 from jobs.campaigns.changes import running as in_force
+from jobs.effects.memory import state_file
 from jobs.effects.process import AUTHOR, read_effects, redis_key
 from jobs.effects.report import summarise
 from jobs.settings import Settings
 from schemas import topics
 from schemas.control import Campaign, Guardrails, control_key
 from schemas.effect import Counted, Effect
+from schemas.experiment import Experiment, Variant
 from schemas.wire import encode
+from scoring.experiments.assignment import variant_of
 from tests.builders import on_cart, policy
-from tests.servers import environment, free_settings, running
+from tests.processes import PATIENCE_S, command, service, settings_with
 from tests.unit.scoring.effect.test_tally import AT, decision, example, reward
 
 pytestmark = pytest.mark.stack
 
-PATIENCE_S = 90
 SENDS = 3_000
+TRIAL = Experiment(
+    "which", (Variant("a", 0.5), Variant("b", 0.5)), updated_ms=1, campaigns=("on-cart",)
+)
+
+settings = settings_with("kafka", "redis")
 
 
-@pytest.fixture(scope="module")
-def settings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
-    found = free_settings(tmp_path_factory.mktemp("effects"))
-    with running(found, "kafka", "redis"):
-        kafka.ensure_topics(found)
-        yield found
-
-
-@contextmanager
-def process(settings: Settings) -> Iterator[subprocess.Popen[bytes]]:
-    """The process, from when it counts; killed at the end unless it has ended."""
-    words = ("effects", "--every-s", "0.2", "--save-s", "0.3")
-    with subprocess.Popen(
-        [sys.executable, "-c", "from jobs.cli import main; main()", *words],
-        env=environment(settings),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-    ) as found:
-        assert found.stdout is not None
-        try:
-            while b"counting" not in (line := found.stdout.readline()):
-                assert line, "it ended by itself"
-            yield found
-        finally:
-            if found.poll() is None:
-                found.kill()
-            found.stdout.close()
+def process(settings: Settings) -> AbstractContextManager[subprocess.Popen[bytes]]:
+    return service(settings, "effects", "--every-s", "0.2", "--save-s", "0.3", says=b"counting")
 
 
 def whole(settings: Settings, campaign: str) -> Effect | None:
-    found = [each for each in read_effects(settings) if each.key == f"{campaign}/*/*/*"]
-    return found[0] if found else None
+    for each in read_effects(settings):
+        if isinstance(each, Effect) and each.key == f"{campaign}/*/*/*":
+            return each
+    return None
 
 
 def test_figures_are_exact_after_kills_and_a_bad_campaign_is_paused(settings: Settings) -> None:
@@ -73,6 +58,7 @@ def test_figures_are_exact_after_kills_and_a_bad_campaign_is_paused(settings: Se
     out = kafka.producer(settings)
     for record in (
         policy(),
+        TRIAL,
         on_cart(updated_ms=1),
         on_cart(id="noisy", guardrails=Guardrails(unsubscribed=0.01), updated_ms=1),
     ):
@@ -84,7 +70,9 @@ def test_figures_are_exact_after_kills_and_a_bad_campaign_is_paused(settings: Se
     def send(count: int) -> None:
         nonlocal sent
         for number in range(sent, sent + count):
-            made = decision(f"d{number}", AT + number, user_id=f"u{number % 400}")
+            user = f"u{number % 400}"
+            variant = f"which/{variant_of(TRIAL, user)}"
+            made = decision(f"d{number}", AT + number, user_id=user, variant=variant)
             answers = [reward(made, "clicked")] if number % 5 == 0 else []
             if number % 9 == 0:
                 answers.append(reward(made, "converted", value=20.0, share=1.0, order_id="o"))
@@ -97,7 +85,8 @@ def test_figures_are_exact_after_kills_and_a_bad_campaign_is_paused(settings: Se
                 for answer in answers:
                     out.produce(topics.REWARDS, encode(answer), "on-cart/sms")
                 out.produce(topics.DECISIONS, encode(made), made.user_id)
-                out.produce(topics.EXAMPLES, encode(example(made)), made.decision_id)
+                shown = replace(example(made), variant=made.variant)
+                out.produce(topics.EXAMPLES, encode(shown), made.decision_id)
         sent += count
         out.flush()
 
@@ -150,14 +139,52 @@ def test_figures_are_exact_after_kills_and_a_bad_campaign_is_paused(settings: Se
 
 def test_the_report_is_printed_as_json_and_as_a_page(settings: Settings) -> None:
     page = settings.data_dir / "effect.html"
-    done = subprocess.run(
-        [sys.executable, "-c", "from jobs.cli import main; main()", "report", "--json",
-         "--html", str(page)],
-        env=environment(settings), capture_output=True, timeout=PATIENCE_S, check=True,
-    )  # fmt: skip
-    names = [each["campaign_id"] for each in json.loads(done.stdout)]
-    assert names == ["noisy", "on-cart"]
+    reporting = command(settings, "report", "--json", "--html", str(page))
+    output, _ = reporting.communicate(timeout=PATIENCE_S)
+    assert reporting.returncode == 0, output.decode()
+    told = json.loads(output)
+    assert [each["campaign_id"] for each in told["campaigns"]] == ["noisy", "on-cart"]
+    [experiment] = told["experiments"]
+    names = [variant_of(TRIAL, f"u{number}") for number in range(400)]
+    assert {each["name"]: each["customers"] for each in experiment["variants"]} == Counter(names)
+    assert not experiment["mismatched"]
     html = page.read_text()
     assert "<svg" in html
     assert "src=" not in html
     assert "on-cart" in html
+    assert "Experiment which" in html
+
+
+def test_an_erased_customer_is_forgotten_while_it_runs_and_when_it_does_not(
+    settings: Settings,
+) -> None:
+    def remembered() -> set[bytes]:
+        return set(re.findall(rb"u\d+", state_file(settings).read_bytes()))
+
+    assert {b"u17", b"u18", b"u19"} <= remembered()
+    with process(settings) as found:
+        erasing = command(settings, "archive", "erase", "u17")
+        output, _ = erasing.communicate(timeout=PATIENCE_S)
+        assert erasing.returncode == 0, output.decode()
+        assert b"forgets them" in output
+        deadline = time.monotonic() + PATIENCE_S
+        while b"u17" in remembered():
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        found.send_signal(signal.SIGTERM)
+        assert found.wait(PATIENCE_S) == 0
+    assert b"u18" in remembered()
+    erasing = command(settings, "archive", "erase", "u18")
+    output, _ = erasing.communicate(timeout=PATIENCE_S)
+    assert erasing.returncode == 0, output.decode()
+    assert b"forgets them" not in output
+    assert not {b"u17", b"u18"} & remembered()
+    assert b"u19" in remembered()
+
+
+def test_two_of_it_never_keep_one_file(settings: Settings) -> None:
+    with process(settings):
+        second = command(settings, "effects")
+        output, _ = second.communicate(timeout=PATIENCE_S)
+    assert second.returncode == 2
+    assert b"another process keeps" in output

@@ -26,7 +26,14 @@ from schemas.control import (
 )
 from schemas.deadletter import DeadLetter
 from schemas.decision import Decision, Loser, Offer
-from schemas.effect import Counted, Effect, EffectGap, EffectLift
+from schemas.effect import (
+    Counted,
+    Effect,
+    EffectGap,
+    EffectLift,
+    ExperimentEffect,
+    VariantEffect,
+)
 from schemas.event import Attribution, BehaviorEvent, Consent, Device, Location, Traits
 from schemas.experiment import Experiment, Variant
 from schemas.learning import Example, Reward
@@ -188,6 +195,29 @@ RECORDS: Final[dict[str, Any]] = {
         sample_ratio_p=1.0,
         gap=EffectGap("revenue", 40.0, 30.0),
         updated_ms=TS,
+    ),
+    "effect-experiment": ExperimentEffect(
+        "which",
+        2,
+        TS,
+        ("spring",),
+        0.05,
+        (
+            VariantEffect("a", 0.5, 100, Counted(sends=90, clicked=9), 0.09, 0.02, 1.5),
+            VariantEffect(
+                "b",
+                0.5,
+                104,
+                Counted(sends=95, clicked=19),
+                0.18,
+                0.02,
+                1.5,
+                (EffectLift("clicks", 0.09, 0.18, 0.09, -0.01, 0.19, 1.0, 204),),
+                {"loyal": (EffectLift("clicks", 0.1, 0.2, 0.1, -0.02, 0.22, 1.0, 80),)},
+            ),
+        ),
+        0.9,
+        TS,
     ),
     "example": Example(
         "d-1",

@@ -14,7 +14,8 @@ from schemas.decision import Decision, Offer
 from schemas.effect import Effect
 from schemas.learning import Example, Reward
 from schemas.outcome import Outcome
-from scoring.effect.tally import HORIZON_MS, HOUR_MS, ORGANIC, State, Tally
+from scoring.effect.memory import HORIZON_MS, HOUR_MS, State
+from scoring.effect.tally import ORGANIC, Tally
 from scoring.features import FEATURE_HASH, FEATURES
 from tests.builders import on_cart, policy
 
@@ -81,7 +82,7 @@ def story(seed: int, count: int = 40) -> list[list[Take]]:
             offer=Offer("coupon", 0.1 * draw.randrange(3)),
         )
         decisions.append(lambda t, d=made: t.on_decision(d, AT))
-        examples.append(lambda t, d=made: t.on_example(example(d)))
+        examples.append(lambda t, d=made: t.on_example(example(d), AT))
         for kind in draw.sample(["clicked", "unsubscribed", "converted", "complained"], 2):
             fields: dict[str, Any] = {"order_id": "o", "outcome_id": "c"}
             if kind == "converted":
@@ -96,7 +97,7 @@ def story(seed: int, count: int = 40) -> list[list[Take]]:
 
 def told(tally: Tally) -> dict[str, Effect]:
     tally.touched = set(tally.state.cells)
-    tally.compared = set(tally.state.units)
+    tally.compared = set(tally.state.groups)
     return {effect.key: rounded(effect) for effect in tally.take_effects()}
 
 
@@ -199,7 +200,7 @@ def test_the_lift_of_a_market_whose_truth_is_known_is_found_with_its_segment() -
         made = decision(f"d{number}", user_id=user, status="holdout" if held else "send")
         before = draw.random()
         tally.on_decision(made, AT)
-        tally.on_example(example(made, before))
+        tally.on_example(example(made, before), AT)
         rate = 0.10 + 0.3 * before + (0.0 if held else 0.10 if segment == "loyal" else 0.02)
         if draw.random() < rate:
             entry = {"orders": 1, "order_value": 10.0, "order_id": "o"}
@@ -221,7 +222,7 @@ def test_groups_of_the_wrong_sizes_are_told() -> None:
     for number in range(2_000):
         status = "holdout" if number % 10 == 0 else "send"
         made = decision(f"d{number}", user_id=f"u{number}", status=status)
-        tally.on_example(example(made))
+        tally.on_example(example(made), AT)
     p = told(tally)["on-cart/*/*/*"].sample_ratio_p
     assert p is not None
     assert p < 1e-6
