@@ -6,6 +6,7 @@ record. A record whose ``updated_ms`` is older than the one in force is ignored.
 
 from __future__ import annotations
 
+from hashlib import sha256
 from typing import Annotated, Literal
 
 from msgspec import Meta, Struct, field
@@ -105,13 +106,22 @@ class Golden(Struct, frozen=True):
 CANARY = "ctr-canary"
 """Id of the model that is tried out beside the one in force."""
 
+VARIANT_MODEL = "variant-"
+"""How the ids of models begin that score the customers of an experiment's variants only."""
+
+
+def variant_model_id(version: str) -> str:
+    """Under which id a version is published for the variants that name it."""
+    return VARIANT_MODEL + sha256(version.encode()).hexdigest()[:16]
+
 
 class Model(Struct, frozen=True, tag_field="kind", tag="model"):
     """A logistic CTR model as ONNX, with what is needed to prove it before use.
 
     That of the id `CANARY` scores only a ``share`` of the customers, by a hash of their id and its
-    version; every other is in force for all the rest. With a share of 0 it is proved and held, and
-    scores nobody.
+    version. With a share of 0 it is proved and held, and scores nobody. One of a `variant_model_id`
+    scores the customers of the variants that name its version; every other is in force for all the
+    rest.
     """
 
     id: Slug

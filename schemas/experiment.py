@@ -16,7 +16,10 @@ class Variant(Struct, frozen=True):
     """A treatment, and the share of all customers who get it.
 
     What it states replaces what the campaign does; a variant that states nothing is the campaign as
-    it is. Each variant learns by itself, from its own customers only.
+    it is. An ``offer`` is made to everybody, where the campaign may choose one. ``model`` is the
+    version that scores its customers (`schemas.control.variant_model_id`); while the stream does
+    not hold it, the model in force does, and decisions say so. Each variant learns by itself, from
+    its own customers only.
     """
 
     name: Slug
@@ -24,6 +27,7 @@ class Variant(Struct, frozen=True):
     learning: Learning | None = None
     offer: Offer | None = None
     min_score: Ratio | None = None
+    model: Annotated[str, Meta(max_length=64)] = ""
 
 
 class Experiment(Struct, frozen=True, tag_field="kind", tag="experiment"):

@@ -6,10 +6,25 @@ from typing import Annotated
 
 from msgspec import Meta, Struct
 
+from schemas.decision import Offer
 from schemas.experiment import Experiment, Variant
 from schemas.learning_rules import LearningForm
 from schemas.triggers import Slug
 from schemas.units import Form, Percent, ratio
+
+
+class VariantOfferForm(Struct, frozen=True, forbid_unknown_fields=True):
+    """What a variant offers to everybody, even where the campaign chooses; valid in whole days."""
+
+    type: str = "none"
+    discount: Percent = "0%"
+    valid: Annotated[
+        str, Meta(pattern=r"^[1-9][0-9]{0,2}d$", description="whole days, such as 7d")
+    ] = "7d"
+
+    def offer(self) -> Offer:
+        """The offer as decisions carry it."""
+        return Offer(self.type, ratio(self.discount), int(self.valid[:-1]))
 
 
 class VariantForm(Struct, frozen=True, forbid_unknown_fields=True):
@@ -18,7 +33,12 @@ class VariantForm(Struct, frozen=True, forbid_unknown_fields=True):
     name: Slug
     share: Percent
     learning: LearningForm | None = None
+    offer: VariantOfferForm | None = None
     min_score: Percent | None = None
+    model: (
+        Annotated[str, Meta(max_length=64, description="a version that `beckon models list` has")]
+        | None
+    ) = None
 
 
 class ExperimentFile(Form, frozen=True, tag="experiment"):
@@ -49,8 +69,9 @@ class ExperimentFile(Form, frozen=True, tag="experiment"):
                     each.name,
                     ratio(each.share),
                     None if each.learning is None else each.learning.learning(),
-                    None,
+                    None if each.offer is None else each.offer.offer(),
                     None if each.min_score is None else ratio(each.min_score),
+                    each.model or "",
                 )
                 for each in self.variants
             ),

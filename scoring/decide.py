@@ -292,7 +292,7 @@ class _Moment:
             gate=reason.gate,
             reason=code,
             score=candidate.score,
-            model_version=world.model_for(self.user_id).version,
+            model_version=world.model_for(self.user_id, candidate.variant).version,
             policy_version=world.policy.version,
             value=candidate.value,
             due_ms=candidate.due_ms,
@@ -326,10 +326,12 @@ def _decision(
     candidate: Candidate, choice: Choice, losers: tuple[Loser, ...], world: World
 ) -> Decision:
     spec, trigger, at_ms = candidate.spec, candidate.trigger, candidate.at_ms
-    model, policy = world.model_for(candidate.user_id), world.policy
+    model, policy = world.model_for(candidate.user_id, candidate.variant), world.policy
     degraded: tuple[str, ...] = ("no_model",) if model.version == PRIOR_VERSION else ()
     if candidate.score_failed:
         degraded = (*degraded, "score_failed")
+    if candidate.variant and world.lacks_model(candidate.variant):
+        degraded = (*degraded, "no_variant_model")
     expires_at_ms = candidate.lasts_until_ms
     quiet_hours = world.chain(spec).quiet_hours
     if quiet_hours is not None:

@@ -88,6 +88,7 @@ class MarketingEngine:
         customer = self._customer_of(user_id)
         if customer is None:
             raise UserMistake(f"nothing is known of customer {user_id!r}: check the id")
+        spec, variant = world.treatment(spec, user_id)
         moment_ms = customer.book.newest_ms if at_ms is None else at_ms
         item = world.catalogue.get(item_id) if item_id is not None else None
         category = None if item is None else item.category
@@ -104,6 +105,7 @@ class MarketingEngine:
             customer.book,
             world.catalogue,
             channels=spec.channels,
+            variant=variant,
         )
         head = customer_features(candidate.profile, moment_ms)
         reason = appraise(candidate, head, world) or ""
@@ -119,7 +121,7 @@ class MarketingEngine:
             expected_value=candidate.value,
             reason=reason,
             campaign_version=spec.version,
-            model_version=world.model_for(user_id).version,
+            model_version=world.model_for(user_id, variant).version,
         )
 
     def optimize_budget(self, channels: Sequence[ChannelTerms], budget: float) -> BudgetPlan:

@@ -11,6 +11,7 @@ from xxhash import xxh3_64_intdigest
 from schemas.budget import Lease
 from schemas.control import (
     CANARY,
+    VARIANT_MODEL,
     Campaign,
     CatalogueItem,
     ChannelMix,
@@ -24,6 +25,7 @@ from schemas.control import (
     Segmentation,
     Shop,
     control_key,
+    variant_model_id,
 )
 from schemas.decision import Decision
 from schemas.errors import InvalidRecord, RefusedControl
@@ -110,6 +112,8 @@ class World:
         self._treated: dict[tuple[str, str], Campaign] = {}
         self._chains: dict[str, Chain] = {}
         self._hot: list[tuple[Model, LogisticModel]] = []
+        self._held: dict[str, LogisticModel] = {}
+        self._variant_models: dict[str, LogisticModel | None] = {}
 
     @property
     def index(self) -> Index:
@@ -119,8 +123,10 @@ class World:
             found = self._index = index(self.campaigns.values())
         return found
 
-    def model_for(self, user_id: str) -> LogisticModel:
-        """The model that scores this customer: the one in force, or the one on trial."""
+    def model_for(self, user_id: str, variant: str = "") -> LogisticModel:
+        """The model that scores this customer: their variant's, the one in force, or on trial."""
+        if variant and (named := self._variant_models.get(variant)) is not None:
+            return named
         canary = self.canary
         if canary is None or not self.canary_share:
             return self.model
@@ -132,7 +138,13 @@ class World:
         canary = self.canary
         if canary is None or canary.version == self.model.version:
             return None
-        return self.model if version == canary.version else canary
+        if version == canary.version:
+            return self.model
+        return canary if version == self.model.version else None
+
+    def lacks_model(self, variant: str) -> bool:
+        """Whether a variant names a model that is not held here, or not yet."""
+        return variant in self._variant_models and self._variant_models[variant] is None
 
     def rules(self, spec: Campaign) -> Learning:
         """How a campaign's channels are chosen: as it says itself, else as the policy does."""
@@ -263,6 +275,9 @@ class World:
                 proved = self._proved(record)
                 if record.id == CANARY:
                     self.canary, self.canary_share = proved, record.share
+                elif record.id.startswith(VARIANT_MODEL):
+                    self._held[record.id] = proved
+                    self._hand_out()
                 else:
                     self.model = proved
             case Policy():
@@ -368,6 +383,9 @@ class World:
             case "model":
                 if name == CANARY:
                     self.canary, self.canary_share = None, 0.0
+                elif name.startswith(VARIANT_MODEL):
+                    self._held.pop(name, None)
+                    self._hand_out()
                 else:
                     self.model = self._prior()
             case "policy":
@@ -417,6 +435,16 @@ class World:
         self._price_lists.clear()
         self._trials = {
             campaign: trial for trial in self.experiments.values() for campaign in trial.campaigns
+        }
+        self._hand_out()
+
+    def _hand_out(self) -> None:
+        """Give the variants that name a model theirs, as far as it is here."""
+        self._variant_models = {
+            f"{trial.id}/{variant.name}": self._held.get(variant_model_id(variant.model))
+            for trial in self.experiments.values()
+            for variant in trial.variants
+            if variant.model
         }
 
     def _forget_prices(self, campaign: str) -> None:

@@ -25,7 +25,7 @@ from jobs.kafka import (
 )
 from jobs.settings import Settings
 from schemas.change import Change, Verb
-from schemas.control import Campaign, ControlRecord, Policy, control_key
+from schemas.control import VARIANT_MODEL, Campaign, ControlRecord, Policy, control_key
 from schemas.errors import InvalidRecord, UserMistake
 from schemas.experiment import Experiment
 from schemas.topics import CHANGES, CONTROL
@@ -35,7 +35,16 @@ TRANSACTION: Final = "beckon-campaigns"
 _PATIENCE_S: Final = 20.0
 _decode: Final = msgspec.json.Decoder(Change).decode
 
-_AROUND: Final = ("campaign/", "policy/", "experiment/", "shop/", "list/", "forecast/", "item/")
+_AROUND: Final = (
+    "campaign/",
+    "policy/",
+    "experiment/",
+    "shop/",
+    "list/",
+    "forecast/",
+    "item/",
+    f"model/{VARIANT_MODEL}",
+)
 
 InForce = Mapping[str, Record]
 """Campaigns and policy in force, by control key."""

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Final
 
 from jobs.campaigns.spelling import field, quantity
+from jobs.campaigns.variant_models import unknown_model
 from jobs.yaml_file import Document, Place, shown
 from schemas import triggers
 from schemas.campaign_file import CampaignFile
@@ -51,6 +52,9 @@ def _of_experiment(content: ExperimentFile) -> Iterator[Fault]:
     for number, campaign in enumerate(content.campaigns):
         if campaign in content.campaigns[:number]:
             yield ("campaigns", number), f"{campaign} is named twice; once is enough"
+    for number, variant in enumerate(content.variants):
+        if variant.model is not None and (what := unknown_model(variant.model)):
+            yield ("variants", number, "model"), what
 
 
 def _of_policy(document: Document, content: PolicyFile) -> Iterator[Fault]:

@@ -23,6 +23,7 @@ from jobs.campaigns.changes import (
 from jobs.campaigns.differences import differences
 from jobs.campaigns.dry_run import dry_run
 from jobs.campaigns.files import Checked, Record, read_files, shipped
+from jobs.campaigns.variant_models import bring, drop_unneeded
 from jobs.campaigns.vocabulary import names
 from jobs.kafka import ensure_topics
 from jobs.scenarios.command import run_scenarios
@@ -83,16 +84,23 @@ def apply(paths: Paths = None, prune: Prune = False, author: Author = "") -> Non
     _check_prune(paths, prune)
     read_files(paths or [shipped()])  # a mistake is told even where no Kafka answers
     ensure_topics(settings)
-    files = _read(paths, prune=prune, control=everything(settings))
+    control = everything(settings)
+    files = _read(paths, prune=prune, control=control)
     seen: dict[str, Record] = {}
 
     def wanted(in_force: InForce, past: Mapping[str, int]) -> list[Change]:
         seen.update(in_force)
         return plan(files, in_force, _now_ms(), prune, past)
 
+    for version in bring(settings, [file.record for file in files], control):
+        typer.echo(f"brought   model {version}, for the variants that name it")
     changes = publish(settings, wanted, _author(author))
     for change in changes:
         _say(change, seen)
+    after = {**seen, **{change.key: change.after for change in changes}}
+    left = [record for record in after.values() if record is not None]
+    for version in drop_unneeded(settings, left, control):
+        typer.echo(f"withdrawn model {version}: no variant names it any more")
     typer.echo(f"{len(changes)} published, {_same(files, changes)} unchanged")
 
 

@@ -22,7 +22,7 @@ from jobs.demo import report, screen
 from jobs.demo.history import first_model
 from jobs.demo.services import beckon, services
 from jobs.demo.watch import Watch
-from jobs.effects.process import state_file
+from jobs.effects.memory import state_file
 from jobs.kafka import ensure_topics, producer
 from jobs.ledger import read_ledger
 from jobs.market.faults import Faults

@@ -21,7 +21,7 @@ from jobs.simulator import Simulator
 from schemas.audit import AuditRecord, Outcomes, Shadow
 from schemas.control import Policy, Posterior
 from schemas.deadletter import DeadLetter
-from schemas.effect import Effect
+from schemas.effect import EffectRecord
 from schemas.topics import AUDIT, CONTROL, DEAD_LETTERS, EFFECTS
 from schemas.wire import decode_control
 from scoring.effect.tally import ORGANIC
@@ -29,7 +29,7 @@ from scoring.effect.tally import ORGANIC
 _POLL_S: Final = 0.1
 _decode_audit: Final = msgspec.json.Decoder(AuditRecord).decode
 _decode_letter: Final = msgspec.json.Decoder(DeadLetter).decode
-_decode_effect: Final = msgspec.json.Decoder(Effect).decode
+_decode_effect: Final = msgspec.json.Decoder[EffectRecord](EffectRecord).decode
 
 
 class Sample(Struct, frozen=True):
@@ -59,7 +59,7 @@ class Watch:
         self.ends: Counter[str] = Counter()
         self.refusals: Counter[str] = Counter()
         self.posteriors: dict[tuple[str, str], Posterior] = {}
-        self.effects: dict[str, Effect] = {}
+        self.effects: dict[str, EffectRecord] = {}
         self.shadow: Shadow | None = None
         self.archived: dict[str, int] = {}
         self.samples: list[Sample] = []

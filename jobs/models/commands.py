@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
 from typing import Annotated
 
 import typer
@@ -224,32 +225,40 @@ def verify(version: Annotated[str | None, typer.Argument()] = None) -> None:
 
 def announcer(settings: Settings) -> Announce:
     """Publishes to the control and audit topics, the champion first, and waits for the broker."""
+    return lambda announced, told: announce(announced, settings, told)
 
-    def announce(announced: list[Announcement], told: RollOut) -> None:
-        from jobs.kafka import ensure_topics, producer
-        from schemas.topics import AUDIT, CONTROL
-        from schemas.wire import encode
 
-        ensure_topics(settings)
-        out = producer(settings)
-        failures: list[str] = []
+def announce(
+    announced: Iterable[Announcement], settings: Settings, told: RollOut | None = None
+) -> None:
+    """Publish models, or withdraw them, in this order, and what is told of it.
 
-        def note(error: object, _: object) -> None:
-            if error:
-                failures.append(str(error))
+    Raises:
+        UserMistake: the broker did not take all of it.
+    """
+    from jobs.kafka import ensure_topics, producer
+    from schemas.topics import AUDIT, CONTROL
+    from schemas.wire import encode
 
-        for key, record in announced:
-            value = None if record is None else encode(record)
-            out.produce(CONTROL, key=key, value=value, on_delivery=note)
+    ensure_topics(settings)
+    out = producer(settings)
+    failures: list[str] = []
+
+    def note(error: object, _: object) -> None:
+        if error:
+            failures.append(str(error))
+
+    for key, record in announced:
+        value = None if record is None else encode(record)
+        out.produce(CONTROL, key=key, value=value, on_delivery=note)
+    if told is not None:
         out.produce(AUDIT, key=f"model/{told.version}", value=encode(told), on_delivery=note)
-        if out.flush(30) or failures:
-            raise UserMistake(
-                f"the broker at {settings.bootstrap} did not take the model"
-                + (f": {failures[0]}" if failures else " within 30 s")
-                + "; is it up? `beckon stack status`"
-            )
-
-    return announce
+    if out.flush(30) or failures:
+        raise UserMistake(
+            f"the broker at {settings.bootstrap} did not take the model"
+            + (f": {failures[0]}" if failures else " within 30 s")
+            + "; is it up? `beckon stack status`"
+        )
 
 
 def _say(state: State) -> None:

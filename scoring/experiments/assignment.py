@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 from msgspec.structs import replace
 from xxhash import xxh3_64_intdigest
@@ -30,12 +31,14 @@ def variant_of(experiment: Experiment, user_id: str) -> str | None:
 
 
 def treated(spec: Campaign, variant: Variant) -> Campaign:
-    """A campaign as a variant has it."""
-    stated = {
+    """A campaign as a variant has it; where the variant says what to offer, nothing is chosen."""
+    stated: dict[str, Any] = {
         name: value
         for name in ("learning", "offer", "min_score")
         if (value := getattr(variant, name)) is not None
     }
+    if variant.offer is not None and spec.pricing.choices:
+        stated["pricing"] = replace(spec.pricing, choices=(), explore_ratio=0.0)
     return replace(spec, **stated) if stated else spec
 
 

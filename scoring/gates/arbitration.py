@@ -26,7 +26,7 @@ BELOW_PRICE: Final = "below_price"
 def appraise(candidate: Candidate, customer_part: list[float], world: World) -> str | None:
     """Choose the offer, score it and work out what it is worth; a reason if that is too little."""
     spec, trigger = candidate.spec, candidate.trigger
-    model = world.model_for(candidate.user_id)
+    model = world.model_for(candidate.user_id, candidate.variant)
     if not share_out(candidate, world):
         return "switched_off"
     features = _features(candidate, customer_part)

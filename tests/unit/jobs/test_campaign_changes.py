@@ -12,14 +12,23 @@ from jobs.campaigns import commands
 from jobs.campaigns.changes import history, plan, publish, switch
 from jobs.campaigns.differences import differences
 from jobs.campaigns.files import Checked
+from jobs.models.registry import Registry
 from jobs.settings import Settings
 from schemas.change import Change
-from schemas.control import Campaign, EventTrigger, Policy, Shop, control_key
+from schemas.control import (
+    Campaign,
+    EventTrigger,
+    Policy,
+    Shop,
+    control_key,
+    variant_model_id,
+)
 from schemas.errors import UserMistake
 from schemas.topics import CHANGES, CONTROL
 from schemas.triggers import HoursTrigger, Span
 from schemas.wire import decode_control, encode
 from tests.published import Message
+from tests.unit.models.made import artefact
 
 NOW_MS = 1_700_000_000_000
 
@@ -293,3 +302,31 @@ def test_the_author_is_who_is_logged_in_unless_said(broker, file, monkeypatch):
     monkeypatch.setattr(commands.getpass, "getuser", lambda: (_ for _ in ()).throw(KeyError()))
     with pytest.raises(UserMistake, match="--author"):
         commands.apply([file])
+
+
+def test_a_variants_model_is_brought_before_its_experiment_and_withdrawn_after_it(
+    broker, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setenv("BECKON_DATA_DIR", str(tmp_path))
+
+    def announce(announced, _settings):
+        for key, record in announced:
+            broker.topics[CONTROL].append((key, None if record is None else encode(record)))
+
+    monkeypatch.setattr("jobs.models.commands.announce", announce)
+    Registry(tmp_path).add(artefact("ctr-2"))
+    path = tmp_path / "x.yaml"
+    path.write_text(
+        "kind: experiment\nid: which\ncampaigns: [spring]\nvariants:\n"
+        "  - {name: a, share: 50%}\n  - {name: b, share: 50%, model: ctr-2}\n"
+    )
+    commands.apply([path], author="ann")
+    held = f"model/{variant_model_id('ctr-2')}"
+    assert [key for key, _ in broker.topics[CONTROL]] == [held, "experiment/which"]
+    assert in_force(broker)[held].version == "ctr-2"
+    commands.apply([path], author="ann")
+    assert len(broker.topics[CONTROL]) == 2
+    path.write_text(path.read_text().replace(", model: ctr-2", ""))
+    commands.apply([path], author="ann")
+    assert set(in_force(broker)) == {"experiment/which"}
+    assert "withdrawn model ctr-2" in capsys.readouterr().out

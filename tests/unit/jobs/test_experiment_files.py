@@ -8,10 +8,13 @@ import pytest
 
 from jobs.campaigns.changes import plan
 from jobs.campaigns.files import read_file, read_files
+from jobs.models.registry import Registry
 from schemas.control import Campaign, control_key
+from schemas.decision import Offer
 from schemas.errors import UserMistake
 from schemas.experiment import Experiment
 from schemas.learning_rules import Learning
+from tests.unit.models.made import artefact
 
 SOUND = """\
 kind: experiment
@@ -49,6 +52,27 @@ def test_an_experiment_is_read_and_published_once(tmp_path: Path) -> None:
     assert plan([file], {change.key: change.after}, 8, prune=False) == []
     [gone] = plan([], {change.key: change.after}, 9, prune=True)
     assert (gone.verb, gone.after) == ("withdrawn", None)
+
+
+def test_a_variant_may_name_a_model_of_the_registry_and_an_offer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BECKON_DATA_DIR", str(tmp_path))
+    text = SOUND.replace("min_score: 1%", "model: ctr-2, offer: {type: coupon, discount: 10%}")
+    file = written(tmp_path, text)
+    with pytest.raises(UserMistake, match=r"6: variants\.1\.model: no model 'ctr-2' in .*empty"):
+        read_file(file)
+    registry = Registry(tmp_path)
+    registry.add(artefact("ctr-20261126"))
+    with pytest.raises(UserMistake, match="did you mean 'ctr-20261126'"):
+        read_file(written(tmp_path, text.replace("ctr-2,", "ctr-20261125,")))
+    with pytest.raises(UserMistake, match="it has ctr-20261126; `beckon models list`"):
+        read_file(written(tmp_path, text.replace("ctr-2,", "best,")))
+    registry.add(artefact("ctr-2"))
+    record = read_file(written(tmp_path, text)).record
+    assert isinstance(record, Experiment)
+    assert record.variants[1].model == "ctr-2"
+    assert record.variants[1].offer == Offer("coupon", 0.1, 7)
 
 
 def test_the_learning_of_a_campaign_is_read(tmp_path: Path) -> None:
