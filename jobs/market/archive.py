@@ -6,10 +6,13 @@ Events are the market's. After as many of them as are needed a message is shown:
 discount are drawn, `scoring.features` computes its features from the customer as they are at that
 moment, a truth says how likely the click is, and it is drawn. Its delivery and click go into the
 customer's state at their time, like outcomes do. Left out is the choosing: no gate, no budget, no
-bandit, so that a million examples take minutes and nothing but the truth decides. For that reason
-there are no decisions among the tables.
+bandit, so that a million examples take minutes and nothing but the truth decides. A decision is
+what was drawn and what it cost at the usual prices; on some days some campaigns speak more, so that
+what spending brings can be learned.
 
-The truth lies beside the tables in ``truth/``, never in them.
+Some customers keep their gender to themselves; members have a day on which that ends, and a few a
+payment that will be due. The truth, and who they are, lies beside the tables in ``truth/``, never
+in them.
 """
 
 from __future__ import annotations
@@ -26,12 +29,21 @@ from msgspec.structs import replace
 from rich.console import Console
 from rich.progress import track
 
-from jobs.archive.tables import EVENTS, EXAMPLES, OUTCOMES, REWARDS, event_row, starts_ms
+from jobs.archive.tables import (
+    DECISIONS,
+    EVENTS,
+    EXAMPLES,
+    OUTCOMES,
+    REWARDS,
+    event_row,
+    starts_ms,
+)
 from jobs.archive.write import MANIFEST, Manifest, folder, read_manifest, replace_file, write_file
 from jobs.market.faults import Faults
 from jobs.market.market import Market
 from jobs.market.observed import click_probability
-from schemas.control import AbsenceTrigger, Campaign, EventTrigger, Trigger
+from jobs.market.response import SHIPPED
+from schemas.control import AbsenceTrigger, Campaign, EventTrigger, Policy, Trigger
 from schemas.decision import Offer
 from schemas.errors import UserMistake
 from schemas.event import BehaviorEvent
@@ -50,6 +62,16 @@ WINDOW_MS: Final = 3_600_000
 DISCOUNTS: Final = (0.0, 0.05, 0.1, 0.2)
 LATENESS_MS: Final = 60_000
 TRUTH: Final = "truth"
+PEOPLE: Final = "people.parquet"
+RETICENT: Final = 0.4
+"""Share of the customers who do not tell their gender."""
+
+MEMBER_DAYS, PAYMENT_DAYS, OWING = 45, 60, 20
+"""Memberships end within so many days; so are payments due, of one customer in so many."""
+
+STEADY: Final = 30.0
+"""How alike the days are in how much each campaign speaks; less moves them more."""
+
 VERSION: Final = "simulated"
 
 _TRUTH_SCHEMA: Final = pa.schema(
@@ -72,12 +94,15 @@ class _Day:
         self.examples: list[tuple[Any, ...]] = []
         self.rewards: list[tuple[Any, ...]] = []
         self.truth: list[tuple[str, float]] = []
+        self.offers: list[tuple[float, str | None]] = []
 
 
 _EXAMPLE: Final = (
     "decision_id", "user_id", "campaign_id", "channel", "features", "score", "decided_at_ms",
 )  # fmt: skip
-_REWARD: Final = ("decision_id", "user_id", "campaign_id", "channel", "kind", "reward", "ts")
+_REWARD: Final = (
+    "decision_id", "user_id", "campaign_id", "channel", "kind", "reward", "ts", "value",
+)  # fmt: skip
 
 
 def write_archive(
@@ -103,13 +128,15 @@ def write_archive(
     total = events if events is not None else max(examples, customers)
     begins_ms = starts_ms(last - timedelta(days=days - 1))
     stream = _stream(market, begins_ms, days, total, examples, seed, truth)
-    counts = dict.fromkeys(("events", "outcomes", "examples", "rewards"), 0)
+    counts = dict.fromkeys(("events", "outcomes", "examples", "decisions", "rewards"), 0)
     counts["clicks"] = 0
+    _write_people(root, market)
     bar = track(stream, "days", total=days, console=console or Console(stderr=True), transient=True)
     for day, rows in bar:
         counts["events"] += len(rows.events)
         counts["outcomes"] += len(rows.outcomes)
         counts["examples"] += len(rows.examples)
+        counts["decisions"] += len(rows.examples)
         counts["rewards"] += len(rows.rewards)
         counts["clicks"] += sum(1 for row in rows.rewards if row[4] == "clicked")
         _write(root, day, rows)
@@ -126,6 +153,7 @@ def _stream(
     answers: dict[int, list[tuple[Any, ...]]] = {}  # by the day on which they come
     campaigns = _campaigns()
     chance = _chance(market, truth)
+    spread = rng.dirichlet(np.full(len(campaigns), STEADY), days).cumsum(axis=1)
     shown = 0
     today, rows = begins_ms // DAY_MS, _Day()
     ends_ms = begins_ms + days * DAY_MS
@@ -140,7 +168,7 @@ def _stream(
             rows.rewards = answers.pop(today, [])
             yield _date(today), rows
             today, rows = at_ms // DAY_MS, _Day()
-        event = decode_event(emission.payload)
+        event = _told(market, decode_event(emission.payload), begins_ms)
         user = event.user_id
         customer = known.get(user)
         if customer is None:
@@ -154,10 +182,11 @@ def _stream(
         if due:
             profile = customer.profile()
             head = customer_features(profile, ts)
-            for draw in rng.random((due, 4)).tolist():
+            share = spread[today - begins_ms // DAY_MS]
+            for draw in rng.random((due, 6)).tolist():
                 name = f"d{seed:x}-{shown:x}"
                 shown += 1
-                spec = campaigns[int(draw[0] * len(campaigns))]
+                spec = campaigns[min(int(np.searchsorted(share, draw[0])), len(campaigns) - 1)]
                 channel = CHANNELS[int(draw[1] * len(CHANNELS))]
                 features = campaign_features(
                     head,
@@ -173,6 +202,7 @@ def _stream(
                 clicked = draw[2] < likely
                 rows.examples.append((name, user, spec.id, channel, features, 0.05, ts))
                 rows.truth.append((name, likely))
+                rows.offers.append((spec.offer.discount_ratio, event.item_id))
                 closes = ts + (int(30_000 + 300_000 * draw[3]) if clicked else WINDOW_MS)
                 answers.setdefault(closes // DAY_MS, []).append(
                     (
@@ -183,8 +213,15 @@ def _stream(
                         "clicked" if clicked else "expired",
                         float(clicked),
                         closes,
+                        0.0,
                     )
                 )
+                if clicked and draw[4] < SHIPPED[spec.id].conversion_ratio:
+                    price = event.price or 20 + 80 * draw[5]
+                    value = round(price * (1 - spec.offer.discount_ratio), 2)
+                    answers[closes // DAY_MS].append(
+                        (name, user, spec.id, channel, "converted", 0.0, closes, value)
+                    )
                 for kind, then in (("delivered", ts + 1_000), ("clicked", closes)):
                     if kind == "delivered" or clicked:
                         _expect(pending, name, user, spec.id, channel, kind, then)
@@ -281,6 +318,35 @@ def _date(day: int) -> date:
     return date(1970, 1, 1) + timedelta(days=day)
 
 
+def _told(market: Market, event: BehaviorEvent, begins_ms: int) -> BehaviorEvent:
+    """What the customer tells of themselves, less what they keep and more of what they owe."""
+    traits = event.traits
+    if traits is None or (customer := market.population.index_of(event.user_id)) is None:
+        return event
+    # Spread by a multiplier without a pattern, so that it has to do with nothing else of them.
+    own = customer * 2_654_435_761 % 2**32 / 2**32
+    ends_ms = begins_ms + round(MEMBER_DAYS * own * DAY_MS)
+    return replace(
+        event,
+        traits=replace(
+            traits,
+            gender=None if own < RETICENT else traits.gender,
+            member_until_ms=ends_ms if market.population.level[customer] else None,
+            payment_due_ms=begins_ms + round(PAYMENT_DAYS * own * DAY_MS)
+            if customer % OWING == 0
+            else None,
+        ),
+    )
+
+
+def _write_people(root: Path, market: Market) -> None:
+    """Who the customers are, whether they tell it or not."""
+    people = market.population
+    names = [people.user_id(each) for each in range(people.size)]
+    genders = np.where(people.female, "female", "male").tolist()
+    write_file(root / TRUTH / PEOPLE, pa.table({"user_id": names, "gender": genders}))
+
+
 def _write(root: Path, day: date, rows: _Day) -> None:
     """One file a table and day, all of the archive's first batch; it counts by the manifest."""
     name = "0000000001-0000000001.parquet"
@@ -298,6 +364,7 @@ def _write(root: Path, day: date, rows: _Day) -> None:
         channels=[CHANNELS] * len(rows.examples),
     )
     write_file(folder(root, EXAMPLES, day) / name, _table(EXAMPLES.schema, columns, placed))
+    _write_decisions(folder(root, DECISIONS, day) / name, rows, placed)
     columns = dict(zip(_REWARD, zip(*rows.rewards, strict=True), strict=True))
     columns["holdout"] = [False] * len(rows.rewards)
     for blank in ("outcome_id", "order_id"):
@@ -309,6 +376,31 @@ def _write(root: Path, day: date, rows: _Day) -> None:
         path,
         pa.table({"decision_id": names, "click_probability": likely}, schema=_TRUTH_SCHEMA),
     )
+
+
+def _write_decisions(path: Path, rows: _Day, placed: dict[str, int]) -> None:
+    """The decision of each example: sent, at what its channel usually costs."""
+    names = ("decision_id", "user_id", "campaign_id", "channel", "score", "decided_at_ms")
+    places = [_EXAMPLE.index(name) for name in names]
+    columns: dict[str, Any] = {
+        name: [row[place] for row in rows.examples]
+        for name, place in zip(names, places, strict=True)
+    }
+    size = len(rows.examples)
+    prices = {channel: round(cost * 1e6) for channel, cost in Policy().channel_cost.items()}
+    discounts, items = zip(*rows.offers, strict=True)
+    columns.update(
+        status=["send"] * size,
+        campaign_version=[1] * size,
+        propensity=[1 / len(CHANNELS)] * size,
+        model_version=[VERSION] * size,
+        feature_hash=[FEATURE_HASH] * size,
+        offer_type=["coupon" if each else "none" for each in discounts],
+        offer_discount_ratio=discounts,
+        item_id=items,
+        cost_micros=[prices[channel] for channel in columns["channel"]],
+    )
+    write_file(path, _table(DECISIONS.schema, columns, placed))
 
 
 def _table(schema: pa.Schema, columns: dict[str, Any], placed: dict[str, int]) -> pa.Table:

@@ -14,6 +14,7 @@ from jobs.nightly import (
     contact,
     ctr,
     customers,
+    dates,
     examples,
     forecast,
     funnel,
@@ -48,6 +49,7 @@ STEPS: Final[dict[str, Step]] = {
     "judge": judge.run,
     "gender": gender.run,
     "contact": contact.run,
+    "dates": dates.run,
     "purchase": purchase.run,
     "forecast": forecast.run,
     # What follows gathers from all the others.

@@ -23,7 +23,9 @@ from schemas.wire import decode_event
 
 FILE: Final = "tags.parquet"
 EVENTS: Final = "events.jsonl"
-_WHOLE: Final = frozenset({"best_hour", "birth_year", "member_until_ms", "signup_ms"})
+_WHOLE: Final = frozenset(
+    {"best_hour", "birth_year", "member_until_ms", "payment_due_ms", "signup_ms"}
+)
 
 
 def run(context: Context) -> StepReport:

@@ -17,8 +17,6 @@ from jobs.trainers.base import Matrix
 from schemas.errors import UserMistake
 
 LEAST_EVENTS: Final = 10
-WAKE_DAYS: Final = 15
-OVERDUE_DAYS: Final = 30
 PRIOR_VISITS: Final = 12.0
 """How many visits of one's own weigh as much as the habit of the segment."""
 
@@ -156,11 +154,6 @@ def best_hours(counts: Matrix, groups: NDArray[Any]) -> tuple[NDArray[np.int64],
         hours[mine] = blended.argmax(axis=1)
     visits = counts.sum(axis=1)
     return hours, visits / (visits + PRIOR_VISITS)
-
-
-def wake_ms(expires_ms: NDArray[np.int64]) -> NDArray[np.int64]:
-    """When to wake a member: `WAKE_DAYS` before the membership ends."""
-    return expires_ms - WAKE_DAYS * 86_400_000
 
 
 def _check(days: Matrix, observed: Matrix) -> None:

@@ -26,6 +26,8 @@ class DateWatch(Watch):
     planned for the old one; a date that is nearer than a campaign asks for lets it speak at once.
     """
 
+    HEARS_TAGS = True  # the night tells of dates that the stream has not heard of
+
     __slots__ = ("_leads",)
 
     def __init__(self, key: str, specs: tuple[Campaign, ...]) -> None:

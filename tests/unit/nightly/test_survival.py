@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from jobs.trainers.survival import best_hours, cox, wake_ms, weibull
+from jobs.trainers.survival import best_hours, cox, weibull
 from schemas.errors import UserMistake
 
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -88,7 +88,3 @@ def test_who_came_twice_is_taken_for_like_the_others_and_who_came_often_is_not()
     hours, own = best_hours(group, np.zeros(50))
     assert (hours[0], hours[1], hours[2]) == (19, 4, 19)
     assert own[0] < 0.2 < 0.8 < own[1]
-
-
-def test_a_member_is_woken_fifteen_days_before_the_end():
-    assert wake_ms(np.array([20 * 86_400_000])) == [5 * 86_400_000]
