@@ -17,16 +17,13 @@ from pyflink.datastream.state import MapStateDescriptor
 from operators import names
 from operators.collection import collect_the_young_only
 from operators.control_log import ControlLog
-from operators.layout import SEPARATOR, attempt_number
+from operators.layout import attempt_number
+from operators.routes import inward, outward
 from operators.sealing import Published, Sealing, leases_in, published_leases
 from operators.shard import Decider, DeciderConfig, nothing_published
 from operators.shipping import Shipped
-from schemas.topics import REWARDS
 
 TICK_MS: Final = 200
-_ASK: Final = f"{names.ASKS}{SEPARATOR}"
-_ONLY_INWARD: Final = (_ASK, f"{names.EXPOSED}{SEPARATOR}", f"{names.RULES}{SEPARATOR}")
-_INWARD: Final = (f"{REWARDS}{SEPARATOR}", *_ONLY_INWARD)
 
 CONTROL_LOG: Final = MapStateDescriptor(
     names.CONTROL_LOG, Types.STRING(), Types.PICKLED_BYTE_ARRAY()
@@ -175,7 +172,5 @@ def _next_tick(shard: str, now_ms: int) -> int:
 def _row(outputs: list[str]) -> tuple[Row, ...]:
     if not outputs:
         return ()
-    inward = [output for output in outputs if output.startswith(_INWARD)]
-    if any(output.startswith(_ONLY_INWARD) for output in inward):
-        outputs = [output for output in outputs if not output.startswith(_ONLY_INWARD)]
-    return (Row(outputs, inward),)
+    within = inward(outputs)
+    return (Row(outward(outputs) if within else outputs, within),)

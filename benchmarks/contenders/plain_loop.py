@@ -16,6 +16,7 @@ from typing import Final
 
 from jobs.kafka import consumer, control_snapshot, producer
 from jobs.settings import Settings
+from operators.routes import outward
 from operators.shard import SEPARATOR, Decider, DeciderConfig, MemoryStore
 from schemas.topics import INPUTS
 
@@ -103,7 +104,7 @@ def run(settings: Settings) -> None:
         if time.monotonic() >= tick_at:
             outputs += decider.on_tick(_SHARD, store, time.time_ns() // 1_000_000)
             tick_at = time.monotonic() + _TICK_S
-        for output in outputs:
+        for output in outward(outputs):
             topic, key, value = output.split(SEPARATOR, 2)
             while True:
                 try:

@@ -27,6 +27,7 @@ from benchmarks.contenders.tutorial import ANSWER
 from jobs.pipeline import kafka_ends
 from jobs.settings import Settings
 from operators import layout
+from operators.routes import outward
 from operators.shard import SEPARATOR, Decider, DeciderConfig, shard_of
 from schemas.topics import EVENTS
 
@@ -75,7 +76,7 @@ class DecideOne(KeyedProcessFunction):  # type: ignore[misc]
         fields = (EVENTS, str(partition), str(offset), str(ingested_ms), payload)
         shard = ctx.get_current_key()
         outputs = self._decider.on_batch(shard, self._store, [SEPARATOR.join(fields)])
-        yield Row(outputs, [])
+        yield Row(outward(outputs), [])
 
 
 def main() -> None:
