@@ -230,6 +230,16 @@ def read_from_now(reader: Consumer, topics: Sequence[str]) -> None:
             return
 
 
+def behind(reader: Consumer) -> int:
+    """Records still to be read, as far as the consumer knows without asking the broker."""
+    left = 0
+    for place in reader.position(reader.assignment()):
+        _, high = reader.get_watermark_offsets(place, cached=True)
+        if place.offset >= 0 and high > place.offset:
+            left += high - place.offset
+    return left
+
+
 def control_snapshot(settings: Settings) -> list[tuple[str, bytes]]:
     """The control records in force: the newest of each key, withdrawn ones left out."""
     newest: dict[str, bytes] = {}

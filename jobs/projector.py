@@ -15,7 +15,7 @@ from __future__ import annotations
 import random
 import time
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from contextlib import suppress
 from threading import Event
@@ -27,6 +27,7 @@ from confluent_kafka import OFFSET_END, TIMESTAMP_NOT_AVAILABLE, Consumer, Kafka
 from confluent_kafka import TopicPartition as Place
 
 from jobs import kafka
+from jobs.metrics import Sample, exposed
 from jobs.service import begin_service
 from jobs.settings import Settings
 from jobs.view_batch import Poison, coordinates, read_batch, topics
@@ -64,7 +65,16 @@ class Projection:
         self._log: Any = structlog.get_logger().bind(store=name)
         self._failures = 0
         self._lag_ms = 0
+        self._behind_ms = 0
+        self._name = name
         self._told_s = time.monotonic()
+
+    def samples(self) -> Iterator[Sample]:
+        """What there is to show of it (`jobs.metrics`)."""
+        of = (self._name,)
+        for name in ("records", "poison", "put_off", "erased", "kafka_errors"):
+            yield Sample(f"beckon_projector_{name}_total", self.counters[name], of)
+        yield Sample("beckon_projector_behind_ms", self._behind_ms, of)
 
     def run(self, stop: Event) -> None:
         """Project until told to stop; the batch in hand is finished."""
@@ -141,7 +151,8 @@ class Projection:
             self._log.error("poison", **record._asdict())
         kind, published_ms = messages[0].timestamp()
         if kind != TIMESTAMP_NOT_AVAILABLE:
-            self._lag_ms = max(self._lag_ms, round(time.time() * 1_000) - published_ms)
+            self._behind_ms = round(time.time() * 1_000) - published_ms
+            self._lag_ms = max(self._lag_ms, self._behind_ms)
 
     def _tell_status(self) -> None:
         self._told_s = time.monotonic()
@@ -182,7 +193,15 @@ def project(settings: Settings, stores: Sequence[str], stop: Event) -> None:
         )
         for name in stores
     ]
-    with ThreadPoolExecutor(len(projections)) as pool:
+
+    def samples() -> Iterator[Sample]:
+        for projection in projections:
+            yield from projection.samples()
+
+    with (
+        exposed(settings, "projector", samples),
+        ThreadPoolExecutor(len(projections)) as pool,
+    ):
         running = [pool.submit(projection.run, stop) for projection in projections]
         ended, _ = wait(running, return_when=FIRST_COMPLETED)
         stop.set()

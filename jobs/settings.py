@@ -65,6 +65,13 @@ class Settings(BaseSettings):
         default=19249, description="the first of 21, one for each Flink process"
     )
 
+    metrics_host: str = Field(
+        default="127.0.0.1", description="address at which our services show metrics to Prometheus"
+    )
+    projector_metrics_port: int = Field(default=0, ge=0, le=65_535, description="0: no metrics")
+    archive_metrics_port: int = Field(default=0, ge=0, le=65_535, description="0: no metrics")
+    effects_metrics_port: int = Field(default=0, ge=0, le=65_535, description="0: no metrics")
+
     kafka_bootstrap: str | None = Field(
         default=None, description="default: the local stack's broker"
     )

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from msgspec import Struct
 
 from schemas.event import SCHEMA_VERSION
+
+MISMATCH_P: Final = 0.001
+"""Below this, groups of such sizes are taken for wrong (`Effect.sample_ratio_p`)."""
 
 
 class Counted(Struct):

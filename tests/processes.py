@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
+import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -15,19 +17,37 @@ from jobs.settings import Settings
 from tests.servers import environment, free_settings, running
 
 PATIENCE_S = 90
+_LINE = re.compile(r'([a-z_]+)(\{[a-z]+="[^"]*"\})? (\S+)')
 
 
-def settings_with(*servers: str) -> Callable[..., Any]:
+def settings_with(*servers: str, **fields: object) -> Callable[..., Any]:
     """A fixture for a module: settings of servers that run, with all topics made."""
 
     @pytest.fixture(scope="module")
     def settings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
-        found = free_settings(tmp_path_factory.mktemp("-".join(servers)))
+        found = free_settings(tmp_path_factory.mktemp("-".join(servers)), **fields)
         with running(found, *servers):
             kafka.ensure_topics(found)
             yield found
 
     return settings
+
+
+def figures(exposition: str) -> dict[str, float]:
+    """What Prometheus would read of it, by name and labels."""
+    found = {}
+    for line in exposition.splitlines():
+        if not line.startswith("#"):
+            parts = _LINE.fullmatch(line)
+            assert parts is not None, line
+            found[f"{parts[1]}{parts[2] or ''}"] = float(parts[3])
+    return found
+
+
+def metrics(port: int) -> dict[str, float]:
+    """What a service shows now."""
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
+        return figures(answer.read().decode())
 
 
 def command(settings: Settings, *words: str) -> subprocess.Popen[bytes]:

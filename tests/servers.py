@@ -16,13 +16,24 @@ from jobs.stack.local import LocalStack
 
 def free_settings(folder: Path, **fields: object) -> Settings:
     """Settings under which a stack collides with nobody's."""
-    names = [name for name in Settings.model_fields if name.endswith("_port")]
+    names = [
+        name
+        for name, field in Settings.model_fields.items()
+        if name.endswith("_port") and field.default
+    ]
     with ExitStack() as held:
         sockets = [held.enter_context(socket.socket()) for _ in names]
         for each in sockets:
             each.bind(("127.0.0.1", 0))
         ports = {name: each.getsockname()[1] for name, each in zip(names, sockets, strict=True)}
     return Settings(data_dir=folder, **{**ports, **fields})  # type: ignore[arg-type]
+
+
+def free_port() -> int:
+    """A port of loopback that nobody listens on."""
+    with socket.socket() as held:
+        held.bind(("127.0.0.1", 0))
+        return int(held.getsockname()[1])
 
 
 def environment(settings: Settings) -> dict[str, str]:

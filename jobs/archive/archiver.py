@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
+from collections.abc import Iterator
 from threading import Event
 from typing import Any, Final, cast
 
@@ -16,11 +17,12 @@ import structlog
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from jobs import kafka
-from jobs.archive.parity import Parity
+from jobs.archive.parity import CHECKED, MISMATCHED, UNKNOWN, Parity
 from jobs.archive.read import days, read_day
 from jobs.archive.tables import BY_TOPIC, CONTROL, EXAMPLES, TABLES, Row
 from jobs.archive.upkeep import merge
 from jobs.archive.write import Archive
+from jobs.metrics import Sample, exposed
 from jobs.settings import Settings
 from schemas.errors import InvalidRecord, UserMistake
 
@@ -28,6 +30,7 @@ GROUP: Final = "beckon-archive"
 BATCH: Final = 1_000
 BATCH_S: Final = 0.2
 STATUS_EVERY_S: Final = 30.0
+LOOK_EVERY_S: Final = 1.0
 REFUSED: Final = "refused"
 MISSED: Final = "missed"
 
@@ -54,9 +57,30 @@ class Archiver:
         self._offsets: dict[str, int] = {}
         self._counted: Counter[str] = Counter()
         self._held = 0
+        self._behind = 0
+
+    def samples(self) -> Iterator[Sample]:
+        """What there is to show of it (`jobs.metrics`)."""
+        counted = self._archive.manifest.counted
+        for name in TABLES:
+            yield Sample("beckon_archive_rows_total", counted.get(f"rows_{name}", 0), (name,))
+        for name, of in (
+            ("refused", REFUSED),
+            ("missed", MISSED),
+            ("parity_checked", CHECKED),
+            ("parity_mismatched", MISMATCHED),
+            ("parity_unknown", UNKNOWN),
+        ):
+            yield Sample(f"beckon_archive_{name}_total", counted.get(of, 0))
+        yield Sample("beckon_archive_held_rows", self._held)
+        yield Sample("beckon_archive_behind_records", self._behind)
 
     def run(self, stop: Event) -> None:
         """Archive until told to stop; what is in hand is kept."""
+        with exposed(self._settings, "archive", self.samples):
+            self._run(stop)
+
+    def _run(self, stop: Event) -> None:
         kafka.ensure_topics(self._settings)
         starts = self._starts()
         self._remember_models()
@@ -64,13 +88,15 @@ class Archiver:
         try:
             consumer.assign([TopicPartition(*place, start) for place, start in starts.items()])
             self._log.info("archiving", root=str(self._archive.root), partitions=len(starts))
-            kept_s = told_s = time.monotonic()
+            kept_s = told_s = looked_s = time.monotonic()
             while not stop.is_set():
                 self._take(consumer)
                 now_s = time.monotonic()
                 if self._held >= self._most or (self._offsets and now_s - kept_s >= self._every_s):
                     self._keep(consumer)
                     kept_s = now_s
+                if now_s - looked_s >= LOOK_EVERY_S:
+                    self._behind, looked_s = kafka.behind(consumer), now_s
                 if now_s - told_s >= STATUS_EVERY_S:
                     self._tell()
                     told_s = now_s

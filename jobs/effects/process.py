@@ -8,6 +8,7 @@ made anew from what Kafka keeps of the topics. What it publishes is absolute.
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from threading import Event
 from typing import Annotated, Any, Final, cast
 
@@ -23,12 +24,13 @@ from jobs import kafka
 from jobs.archive.gone import Gone
 from jobs.campaigns.changes import publish, switch
 from jobs.effects.memory import alone, read_state, save_state, state_file
+from jobs.metrics import Sample, exposed
 from jobs.service import begin_service
 from jobs.settings import Settings
 from schemas import topics
 from schemas.audit import Candidate
 from schemas.decision import Decision
-from schemas.effect import EffectRecord
+from schemas.effect import MISMATCH_P, EffectRecord
 from schemas.errors import InvalidRecord, UserMistake
 from schemas.learning import Example, Reward
 from schemas.wire import decode_control, decode_event, decode_outcome, encode, instant_ms
@@ -87,6 +89,8 @@ class Effects:
         self._unshown: dict[str, EffectRecord | None] = {}
         self._log: Any = structlog.get_logger()
         self._refused = 0
+        self._behind = 0
+        self._mismatched: set[str] = set()
 
     def run(self, stop: Event) -> None:
         """Add up until told to stop; what was read is told and kept.
@@ -94,8 +98,26 @@ class Effects:
         Raises:
             UserMistake: another process adds up in the same folder.
         """
-        with alone(self._file):
+        with alone(self._file), exposed(self._settings, "effects", self.samples):
             self._run(stop)
+
+    def samples(self) -> Iterator[Sample]:
+        """What there is to show of it (`jobs.metrics`)."""
+        tally, state = self.tally, self.tally.state
+        followed = [*state.groups.values(), *(trial.groups for trial in [*state.trials.values()])]
+        paused = [each for each in [*tally.campaigns.values()] if each.status == "paused"]
+        for name, value in (
+            ("cells", len(state.cells)),
+            ("messages", len(state.shown)),
+            ("customers", sum(len(groups.units) for groups in followed)),
+            ("waiting", len(state.waiting)),
+            ("unattributed_total", state.unattributed),
+            ("refused_total", self._refused),
+            ("paused_campaigns", len(paused)),
+            ("mismatched_comparisons", len(self._mismatched)),
+            ("behind_records", self._behind),
+        ):
+            yield Sample(f"beckon_effects_{name}", value)
 
     def _run(self, stop: Event) -> None:
         self.tally = Tally(read_state(self._file))
@@ -121,6 +143,7 @@ class Effects:
                 now_s = time.monotonic()
                 if now_s - told_s >= self._every_s:
                     self._tell(producer)
+                    self._behind = kafka.behind(consumer)
                     told_s = now_s
                 if now_s - saved_s >= self._save_s:
                     self._save()
@@ -195,10 +218,22 @@ class Effects:
         told |= {each.key: each for each in self.tally.take_effects()}
         told |= {each.key: each for each in self.tally.take_trials()}
         for key, record in told.items():
+            self._watch_sizes(key, record)
             producer.produce(topics.EFFECTS, None if record is None else encode(record), key)
         self._unshown |= told
         producer.flush(10)
         self._show()
+
+    def _watch_sizes(self, key: str, record: EffectRecord | None) -> None:
+        """Warn once of a comparison whose groups are not of the sizes they should be."""
+        p = None if record is None else record.sample_ratio_p
+        if p is None:
+            return
+        if p >= MISMATCH_P:
+            self._mismatched.discard(key)
+        elif key not in self._mismatched:
+            self._mismatched.add(key)
+            self._log.error("sample ratio mismatch", of=key, p=p)
 
     def _show(self) -> None:
         """Bring the view in Redis up to date; while it is away, what changed waits."""

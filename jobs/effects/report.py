@@ -19,6 +19,7 @@ from jobs.evaluate import moment_of
 from jobs.settings import Settings
 from jobs.words import moment
 from schemas.effect import (
+    MISMATCH_P,
     Counted,
     Effect,
     EffectGap,
@@ -27,8 +28,6 @@ from schemas.effect import (
     ExperimentEffect,
 )
 from schemas.errors import UserMistake
-
-MISMATCH_P = 0.001
 
 
 class Line(Struct, frozen=True):

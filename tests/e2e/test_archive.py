@@ -24,7 +24,8 @@ from schemas.wire import encode
 from scoring.features import FEATURES
 from scoring.model import verify
 from scoring.onnx_export import model_record
-from tests.processes import PATIENCE_S, command, service, settings_with
+from tests.processes import PATIENCE_S, command, metrics, service, settings_with
+from tests.servers import free_port
 from tests.unit.archive.rows import AT, example, reward
 
 pytestmark = pytest.mark.stack
@@ -32,7 +33,7 @@ pytestmark = pytest.mark.stack
 KILLS = 6
 EXAMPLES_SENT = 6_000
 
-settings = settings_with("kafka")
+settings = settings_with("kafka", archive_metrics_port=free_port())
 
 
 def archiver(settings: Settings) -> AbstractContextManager[subprocess.Popen[bytes]]:
@@ -82,6 +83,7 @@ def test_no_record_is_lost_or_repeated_however_often_it_is_killed(settings: Sett
         while read_manifest(settings.archive).offsets != ends:
             assert time.monotonic() < deadline, read_manifest(settings.archive)
             time.sleep(0.1)
+        shown = metrics(settings.archive_metrics_port)
         process.send_signal(signal.SIGTERM)
         assert process.wait(PATIENCE_S) == 0
     root = settings.archive
@@ -105,6 +107,8 @@ def test_no_record_is_lost_or_repeated_however_often_it_is_killed(settings: Sett
         for name in read_day(root, EXAMPLES, day)["decision_id"].to_pylist()
     ]
     assert sorted(names) == sorted(f"d{number}" for number in range(sent))
+    assert shown['beckon_archive_rows_total{table="examples"}'] == sent
+    assert shown["beckon_archive_parity_checked_total"] == sent
     assert counted[CHECKED] == sent
     assert counted.get(MISMATCHED, 0) == 0
 

@@ -29,7 +29,8 @@ from schemas.experiment import Experiment, Variant
 from schemas.wire import encode
 from scoring.experiments.assignment import variant_of
 from tests.builders import on_cart, policy
-from tests.processes import PATIENCE_S, command, service, settings_with
+from tests.processes import PATIENCE_S, command, metrics, service, settings_with
+from tests.servers import free_port
 from tests.unit.scoring.effect.test_tally import AT, decision, example, reward
 
 pytestmark = pytest.mark.stack
@@ -39,7 +40,7 @@ TRIAL = Experiment(
     "which", (Variant("a", 0.5), Variant("b", 0.5)), updated_ms=1, campaigns=("on-cart",)
 )
 
-settings = settings_with("kafka", "redis")
+settings = settings_with("kafka", "redis", effects_metrics_port=free_port())
 
 
 def process(settings: Settings) -> AbstractContextManager[subprocess.Popen[bytes]]:
@@ -115,8 +116,12 @@ def test_figures_are_exact_after_kills_and_a_bad_campaign_is_paused(settings: Se
                 break
             time.sleep(0.2)
         time.sleep(1)
+        shown = metrics(settings.effects_metrics_port)
         found.send_signal(signal.SIGTERM)
         assert found.wait(PATIENCE_S) == 0
+    assert shown["beckon_effects_behind_records"] == 0
+    assert shown["beckon_effects_paused_campaigns"] == 1
+    assert shown["beckon_effects_messages"] == sent + 400
     seen = whole(settings, "on-cart")
     assert seen is not None
     assert seen.counted.clicked == expected.clicked
@@ -129,9 +134,9 @@ def test_figures_are_exact_after_kills_and_a_bad_campaign_is_paused(settings: Se
     assert (change.verb, change.author) == ("paused", AUTHOR)
     assert "unsubscribed" in change.reason
     redis = Redis.from_url(settings.redis)
-    shown = json.loads(redis.hget(redis_key("on-cart"), "*/*/*") or b"{}")
+    view = json.loads(redis.hget(redis_key("on-cart"), "*/*/*") or b"{}")
     redis.close()
-    assert shown["counted"]["sends"] == sent
+    assert view["counted"]["sends"] == sent
     (report,) = summarise(read_effects(settings), "on-cart")
     assert report.whole.counted.sends == sent
     assert sum(line.counted.clicked for line in report.channels) == expected.clicked

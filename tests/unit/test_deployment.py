@@ -190,10 +190,67 @@ def test_every_container_runs_bounded_and_without_privileges() -> None:
 
 def test_every_claim_that_a_pod_mounts_is_there() -> None:
     claims = {each["metadata"]["name"] for each in of_kind("PersistentVolumeClaim")}
-    [job] = of_kind("Job")
     [cluster] = of_kind("FlinkDeployment")
-    for pod in (pod_of(job), cluster["spec"]["podTemplate"]["spec"]):
-        assert {each["persistentVolumeClaim"]["claimName"] for each in pod["volumes"]} <= claims
+    pods = [pod_of(each) for each in of_kind("Job") + of_kind("Deployment") + of_kind("CronJob")]
+    for pod in (*pods, cluster["spec"]["podTemplate"]["spec"]):
+        mounted = [each for each in pod.get("volumes", ()) if "persistentVolumeClaim" in each]
+        assert {each["persistentVolumeClaim"]["claimName"] for each in mounted} <= claims
+
+
+SERVICES = ("projector", "archive", "effects")
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_each_service_runs_in_both_places_and_shows_its_metrics(name: str) -> None:
+    setting = f"BECKON_{name.upper()}_METRICS_PORT"
+    [deployment] = [each for each in of_kind("Deployment") if each["metadata"]["name"] == name]
+    [container] = pod_of(deployment)["containers"]
+    compose = COMPOSE["services"][name]
+    assert container["args"] == compose["command"] == [name]
+    assert name in COMMANDS
+    data, settings = of_kind("ConfigMap")[0]["data"], COMPOSE["x-settings"]
+    assert data["BECKON_METRICS_HOST"] == settings["BECKON_METRICS_HOST"] == "0.0.0.0"
+    port = int(data[setting])
+    assert port == settings[setting]
+    assert compose["ports"] == [f"127.0.0.1:{port}:{port}"]
+    [shown] = container["ports"]
+    assert (shown["name"], shown["containerPort"]) == ("metrics", port)
+    assert container["livenessProbe"]["httpGet"] == {"path": "/livez", "port": "metrics"}
+    template = deployment["spec"]["template"]["metadata"]
+    assert template["annotations"]["prometheus.io/port"] == str(port)
+    allowed = [
+        rule
+        for policy in of_kind("NetworkPolicy")
+        if policy["spec"]["podSelector"].get("matchLabels", {}).items()
+        <= template["labels"].items()
+        for rule in policy["spec"]["ingress"]
+        if {"port": port} in rule.get("ports", [])
+    ]
+    assert allowed
+    assert (INFRA / "metrics.md").read_text().count(f"`beckon_{name}_") > 3
+
+
+def test_whoever_shares_the_archives_volume_is_its_only_writer_or_runs_beside_it() -> None:
+    sharing = {
+        each["metadata"]["name"]: (each, pod_of(each))
+        for each in of_kind("Deployment") + of_kind("CronJob")
+        if {"persistentVolumeClaim": {"claimName": "nightly"}, "name": "state"}
+        in pod_of(each)["volumes"]
+    }
+    assert set(sharing) == {"archive", "effects", "nightly"}
+    for name, (each, pod) in sharing.items():
+        if each["kind"] == "Deployment":
+            assert each["spec"]["replicas"] == 1
+            assert each["spec"]["strategy"] == {"type": "Recreate"}
+        if name != "archive":
+            [term] = pod["affinity"]["podAffinity"][
+                "requiredDuringSchedulingIgnoredDuringExecution"
+            ]
+            wanted = term["labelSelector"]["matchLabels"].items()
+            labels = sharing["archive"][0]["spec"]["template"]["metadata"]["labels"]
+            assert wanted <= labels.items()
+    volumes = {name: COMPOSE["services"][name]["volumes"] for name in ("archive", "effects")}
+    assert volumes["archive"] == volumes["effects"]
 
 
 def test_flink_is_told_the_same_in_all_three_places() -> None:
