@@ -64,8 +64,9 @@ prove-nightly: setup ## the night shift on a million examples; ends with one JSO
 prove-learning: setup ## regret, lift, crashes, parity and replay of what learns, on real servers too; one JSON line
 	$(RUN)/python -m benchmarks.prove_learning $(LEARNING_ARGS)
 
-schemas: setup ## write the JSON Schemas anew after a change of contract
+schemas: setup ## write the JSON Schemas and tables of names anew after a change
 	$(RUN)/python -m schemas.generate
+	$(RUN)/python -m jobs.metrics
 
 clean: ## remove what the targets made (not the jars in your cache)
 	rm -rf .venv .uv .beckon .mypy_cache .ruff_cache .pytest_cache .hypothesis dist

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import json
 import time
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import Annotated, Any, Final
 
 import msgspec
@@ -23,11 +25,14 @@ from jobs.trainers.base import closed
 from schemas.control import Policy
 from schemas.errors import UserMistake
 from schemas.learning import LABELS, Example, Reward
+from schemas.learning_rules import Learning
 from schemas.topics import EXAMPLES, REWARDS
 from schemas.units import duration_ms
 from scoring import evaluation
 from scoring.evaluation import Estimate, Evaluation, Round, Unsupported
+from scoring.learning import NO_CASE, numbers_of, wish_of
 from scoring.policies import POLICIES
+from state.arm import Arm, Credit
 
 UNIFORM: Final = "uniform"
 METRICS: Final = ("clicks", "revenue")
@@ -51,21 +56,44 @@ def evaluate(
     metric: Annotated[str, typer.Option(help=" or ".join(METRICS) + ", for each message")] = (
         "clicks"
     ),
-    confidence: Annotated[float, typer.Option(min=0.5, max=0.999)] = 0.95,
+    confidence: Annotated[
+        float, typer.Option(min=0.5, max=0.999, help="how sure the intervals are to be")
+    ] = 0.95,
+    archive: Annotated[
+        bool,
+        typer.Option("--archive", help="read what `beckon archive` kept; default: what Kafka has"),
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
 ) -> None:
     """Estimate from the log what another policy of choosing channels would have earned.
 
+    Three estimates, each with its standard error and intervals. IPS weighs every message by how
+    much likelier the policy was to choose its channel than what chose it: right on average, and
+    unsteady where weights are large. SNIPS divides by the sum of the weights: steadier, a little
+    off. DR starts from each channel's own mean and corrects it by IPS: right if either is, and
+    mostly the narrowest. Where the three disagree by more than their intervals, trust none.
+
+    "Worth n of its own" is how many messages of the policy itself would tell as much. Below 30, or
+    where the log never tried what the policy would do, no figure is given and the exit code is 2.
+
     A policy that learns is first let learn from the older half of the log, and is evaluated on the
-    newer: nobody is judged by what they learned from. Where the log cannot tell, because it never
-    tried what the policy would do, no figure is given and the exit code is 2.
+    newer: nobody is judged by what they learned from.
+
+    beckon evaluate --policy uniform --since 7d
+
+    beckon evaluate --policy sms=0.1,push=0.9 --campaign win-back --metric revenue
+
+    beckon evaluate --policy bayes-ucb --since 2026-01-01T00:00:00Z --archive
     """
     if metric not in METRICS:
         raise UserMistake(f"no metric {metric!r}: choose of {', '.join(METRICS)}")
     since_ms = moment_of(since, time.time()) if since else 0
-    records = from_topics(Settings(), since_ms)
+    if archive:
+        log = from_archive(Settings().archive, metric, since_ms, campaign)
+    else:
+        log = labelled(from_topics(Settings(), since_ms), metric, since_ms, campaign)
     try:
-        found = evaluated(labelled(records, metric, since_ms, campaign), policy, metric, confidence)
+        found = evaluated(log, policy, metric, confidence)
     except Unsupported as refusal:
         if not as_json:
             raise UserMistake(f"cannot tell: {refusal}") from refusal
@@ -125,6 +153,29 @@ def from_topics(settings: Settings, since_ms: int) -> Iterable[Example | Reward]
         value = message.value()
         if value is not None:
             yield decode_record(value)
+
+
+def from_archive(root: Path, metric: str, since_ms: int = 0, campaign: str = "") -> Log:
+    """The same of the archive: what was sent since then, and whose window has closed.
+
+    Raises:
+        UserMistake: there is no archive at ``root``.
+    """
+    from jobs.archive.read import days
+    from jobs.archive.read import labelled as of_days
+    from jobs.archive.tables import EXAMPLES as KEPT
+
+    first = datetime.fromtimestamp(since_ms / 1_000, UTC).date()
+    found: list[tuple[Example, bool, float]] = []
+    for _, rows in of_days(root, [day for day in days(root, KEPT) if day >= first]):
+        for row in rows.drop_columns(["features"]).to_pylist():
+            clicked, value = row.pop("clicked"), row.pop("value")
+            example = msgspec.convert({**row, "features": []}, Example)
+            ours = campaign in ("", example.campaign_id)
+            if ours and example.channels and example.decided_at_ms >= since_ms:
+                found.append((example, clicked, float(clicked) if metric == "clicks" else value))
+    found.sort(key=lambda each: (each[0].decided_at_ms, each[0].decision_id))
+    return found
 
 
 def labelled(
@@ -190,24 +241,28 @@ def rounds_of(log: Log, policy: str) -> list[Round]:
 
 
 def _learned(log: Log, policy: str) -> Target:
-    """A policy of `POLICIES` with the posteriors that the log gives it."""
-    prior = Policy()
-    counts: dict[tuple[str, str], list[float]] = {}
-    for example, clicked, _ in log:
-        arm = counts.setdefault(
-            (example.campaign_id, example.channel), [prior.prior_alpha, prior.prior_beta]
+    """A policy of `POLICIES` with what the log tells of the arms.
+
+    Raises:
+        Unsupported: it chooses by a context that the log does not have.
+    """
+    house, rules = Policy(), Learning(policy)  # type: ignore[arg-type]
+    prior = house.prior_alpha, house.prior_beta
+    if POLICIES[policy].contextual and any(example.case == NO_CASE for example, _, _ in log):
+        raise Unsupported(
+            (),
+            f"{policy} chooses by context, and choices were logged without one; contexts are "
+            "logged where such a policy runs: give it to a variant of an experiment, then evaluate",
         )
-        arm[not clicked] += 1.0
-    chooses = POLICIES[policy]()
+    arms: defaultdict[tuple[str, str], Arm] = defaultdict(Arm)
+    for example, clicked, _ in log:
+        numbers = numbers_of(example.case, example.channel)
+        credit = Credit(example.decided_at_ms, float(clicked), numbers)
+        arms[example.campaign_id, example.channel].apply(credit)
 
     def target(example: Example) -> Mapping[str, float]:
-        arms = tuple(
-            (found[0], found[1])
-            if (found := counts.get((example.campaign_id, channel))) is not None
-            else (prior.prior_alpha, prior.prior_beta)
-            for channel in example.channels
-        )
-        return dict(zip(example.channels, chooses.probabilities(arms), strict=True))
+        known = [arms[example.campaign_id, channel] for channel in example.channels]
+        return wish_of(rules, example.channels, known, prior, example.case)
 
     return target
 

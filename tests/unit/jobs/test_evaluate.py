@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,10 +13,14 @@ from typer import Typer
 from typer.testing import CliRunner, Result
 
 from jobs import evaluate as command
-from jobs.evaluate import labelled, moment_of, rounds_of
+from jobs.archive.tables import EXAMPLES, REWARDS
+from jobs.archive.write import Archive
+from jobs.evaluate import from_archive, labelled, moment_of, rounds_of
 from schemas.errors import UserMistake
 from schemas.learning import Example, Reward
+from schemas.wire import encode
 from scoring.evaluation import evaluate
+from scoring.policies.context import CONTEXTS, Context
 from tests.harness import NOON_MS
 
 RATES = {"sms": 0.1, "push": 0.3}
@@ -69,6 +74,54 @@ def test_a_policy_that_learns_does_so_from_the_older_half() -> None:
     rounds = rounds_of(log, "beta-thompson")
     assert len(rounds) == len(log) - len(log) // 2
     assert rounds[0].target["spring/push"] > 0.99
+
+
+def test_a_policy_that_chooses_by_context_learns_by_it_and_refuses_a_log_without(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    random = np.random.default_rng(3)
+    morning, evening = (CONTEXTS.index(Context(0, part, None)) for part in (1, 3))
+    records: list[Example | Reward] = []
+    for number in range(4_000):
+        channel = ("sms", "push")[random.integers(2)]
+        case = (morning, evening)[random.integers(2)]
+        better = "sms" if case == morning else "push"
+        clicked = random.random() < (0.3 if channel == better else 0.05)
+        records.append(example(number, channel, case=case))
+        records.append(reward(number, "clicked" if clicked else "expired", channel))
+    rounds = rounds_of(labelled(records, "clicks"), "linear-thompson")
+    shares = {tuple(each.target.values()) for each in rounds}
+    assert {shares_ > (0.5, 0.5) for shares_ in shares} == {True, False}
+    plain = evaluate(rounds_of(labelled(records, "clicks"), "beta-thompson"))
+    assert evaluate(rounds).dr.value > 1.3 * plain.dr.value
+    refused = run(monkeypatch, list(history(100)), "--policy", "linear-thompson")
+    assert isinstance(refused.exception, UserMistake)
+    assert "logged without" in str(refused.exception)
+
+
+def test_the_archive_tells_what_the_topics_did(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    records = list(history(600))
+    monkeypatch.setenv("BECKON_ARCHIVE_DIR", str(tmp_path))
+    with Archive(tmp_path) as kept:
+        kept.append(
+            {
+                "examples": [
+                    EXAMPLES.row(encode(r), "") for r in records if isinstance(r, Example)
+                ],
+                "rewards": [REWARDS.row(encode(r), "") for r in records if isinstance(r, Reward)],
+            }
+        )
+    for metric in ("clicks", "revenue"):
+        log = from_archive(tmp_path, metric, NOON_MS + 100, "spring")
+        assert [each[1:] for each in log] == [
+            each[1:] for each in labelled(records, metric, NOON_MS + 100, "spring")
+        ]
+    assert from_archive(tmp_path, "clicks", campaign="other") == []
+    words = ("--policy", "push=1", "--json")
+    archived = json.loads(run(monkeypatch, [], *words, "--archive").output)
+    assert archived == json.loads(run(monkeypatch, records, *words).output)
 
 
 def test_revenue_is_what_the_entries_of_orders_add_up_to_each_counted_once() -> None:
