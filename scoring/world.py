@@ -422,6 +422,10 @@ class World:
                 self.prices = None
         self._updated.pop(key, None)
 
+    def forget_plans(self) -> None:
+        """Plan anew: what was learned is another than at the last decision, as in a replay."""
+        self._plans.clear()
+
     def _replan(self, campaign: str, variant: str) -> None:
         """Plans that were made without a mix follow the posteriors."""
         for place in [each for each in self._plans if each[:2] == (campaign, variant)]:

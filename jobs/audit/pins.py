@@ -3,17 +3,20 @@
 The stream reads the control topic, one partition, in its order, so what is in force is at any
 moment a prefix of it. When the stream read a record is not recorded, only when Kafka took it in.
 But a decision names its campaign's version, the policy's, the model, and how often its arm had
-changed; those leave few prefixes. Among them the mix may still differ:
-the first is taken that gives the propensity that was logged.
+changed, and its propensity comes of the mix; those leave few prefixes.
+
+What people change, changes seldom: the log is put in force up to there (`ControlLog.ruling`). What
+is learned changes many times a second, so for that each decision has a position of its own
+(`ControlLog.learned`), at which it is looked up (`jobs.audit.moments`).
 """
 
 from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterable, Sequence
-from typing import Final, NamedTuple
+from typing import Final, Generic, NamedTuple, TypeVar
 
-from schemas.control import Campaign, ChannelMix, Model, Policy, Posterior, control_key
+from schemas.control import Campaign, ChannelMix, Model, Policy, Posterior
 from schemas.decision import Decision
 from schemas.errors import InvalidRecord
 from schemas.wire import decode_control
@@ -22,6 +25,14 @@ from scoring.policies.base import share_of
 
 SLACK_MS: Final = 5_000
 """How long after Kafka took a record in the stream may still not have heard it."""
+HEARD_MS: Final = 20
+"""After so long it has, as a rule."""
+
+Arm = tuple[str, str, str]
+"""Campaign, channel, variant."""
+Case = tuple[str, str, int]
+"""Campaign, variant, case."""
+RecordT = TypeVar("RecordT", Posterior, ChannelMix)
 
 
 class Entry(NamedTuple):
@@ -32,6 +43,38 @@ class Entry(NamedTuple):
     value: bytes | None
 
 
+class Timeline(Generic[RecordT]):
+    """The records of one key that came into force, and from which position on."""
+
+    def __init__(self) -> None:
+        self.places: list[int] = []
+        self.records: list[RecordT | None] = []
+
+    def put(self, place: int, record: RecordT | None) -> None:
+        """A record came; one that is older than what is in force changes nothing."""
+        before = self.records[-1] if self.records else None
+        if record is not None and before is not None and _age(record) < _age(before):
+            return
+        self.places.append(place)
+        self.records.append(record)
+
+    def at(self, position: int) -> RecordT | None:
+        """What was in force at a position."""
+        known = bisect_right(self.places, position)
+        return self.records[known - 1] if known else None
+
+    def spans(self, end: int) -> list[tuple[int, int, RecordT | None]]:
+        """From where to where each was in force, in a log of ``end`` entries."""
+        found: list[tuple[int, int, RecordT | None]] = []
+        first, record = 0, None
+        for place, following in zip(self.places, self.records, strict=True):
+            if first < place:
+                found.append((first, place - 1, record))
+            first, record = place, following
+        found.append((first, end, record))
+        return found
+
+
 class ControlLog:
     """The control log, and where in it each version begins and ends to be in force.
 
@@ -40,16 +83,18 @@ class ControlLog:
 
     def __init__(self, entries: Iterable[Entry]) -> None:
         self.entries: list[Entry] = list(entries)
+        self.posteriors: dict[Arm, Timeline[Posterior]] = {}
+        self.mixes: dict[Case, Timeline[ChannelMix]] = {}
         self._times: list[int] = []
         self._versions: dict[str, tuple[list[int], list[object]]] = {}
-        self._mixes: dict[str, tuple[list[int], list[ChannelMix | None]]] = {}
+        learned: dict[str, Timeline[Posterior] | Timeline[ChannelMix]] = {}
         newest_ms = 0
         for place, (came_ms, key, value) in enumerate(self.entries, 1):
             newest_ms = max(newest_ms, came_ms)
             self._times.append(newest_ms)
             if value is None:
-                if key in self._mixes:
-                    self._mix(key, place, None)
+                if key in learned:
+                    learned[key].put(place, None)
                 continue
             try:
                 record = decode_control(value)
@@ -61,65 +106,59 @@ class ControlLog:
                 case Model():
                     self._note("model", place, record.version)
                 case Posterior():
-                    self._note(key, place, record.version)
+                    arm = record.campaign_id, record.channel, record.variant
+                    line = learned[key] = self.posteriors.setdefault(arm, Timeline())
+                    line.put(place, record)
                 case ChannelMix():
-                    self._mix(key, place, record)
+                    case = record.campaign_id, record.variant, record.case
+                    mixes = learned[key] = self.mixes.setdefault(case, Timeline())
+                    mixes.put(place, record)
 
     def at(self, moment_ms: int) -> int:
         """The position of what Kafka had taken in by then."""
         return bisect_right(self._times, moment_ms)
 
-    def span(self, decision: Decision) -> tuple[int, int]:
-        """The first and the last position at which a decision can have been made."""
-        arm = control_key(
-            Posterior(decision.campaign_id, decision.channel, 1.0, 1.0, 0, variant=decision.variant)
-        )
+    def ruled(self, decision: Decision) -> tuple[int, int]:
+        """The first and the last position at which campaign, policy and model were as it says."""
         low, high = 0, len(self.entries)
         for key, version in (
             (f"campaign/{decision.campaign_id}", decision.campaign_version),
             ("policy/main", decision.policy_version),
             ("model", decision.model_version),
-            (arm, decision.posterior_version),
         ):
             first, last = self._span(key, version)
             low, high = max(low, first), min(high, last)
         return low, high
 
-    def of(
-        self,
-        decision: Decision,
-        channels: Sequence[str],
-        came_ms: int,
-        least: int,
-        most: int,
-        later: int = 0,
-    ) -> int:
-        """The position at which a decision was made, from ``least`` to ``most``.
+    def ruling(self, decision: Decision, came_ms: int, least: int, most: int) -> int:
+        """Up to where the log was surely in force at a decision, from ``least`` to ``most``."""
+        low, high = self.ruled(decision)
+        low, high = max(low, least), min(high, most)
+        return max(low, min(high, self.at(came_ms - SLACK_MS)))
 
-        ``later`` passes over so many mixes under which it may have been made too.
+    def learned(self, decision: Decision, channels: Sequence[str], came_ms: int) -> list[int]:
+        """Positions at which it can have been made by what was learned, the likeliest first.
 
         ``channels`` were open to the choice; unless they are known, the propensity tells nothing,
         nor does it before there was a mix: what is in force by then is in the versions.
         """
-        low, high = self.span(decision)
-        low, high = max(low, least), min(high, most)
-        floor = self.at(came_ms - SLACK_MS)
-        mix = ChannelMix(
-            decision.campaign_id, (), (), 0, 0, variant=decision.variant, case=decision.case
-        )
-        places, mixes = self._mixes.get(control_key(mix), ([], []))
-        begins = [low, *(each for each in places if low < each <= high)]
-        found = None
-        for begin, end in zip(begins, [*(each - 1 for each in begins[1:]), high], strict=True):
-            known = bisect_right(places, begin)
-            in_force = mixes[known - 1] if known else None
-            if in_force is None or _gives(in_force, decision, channels):
-                found = max(begin, min(end, floor))
-                if end >= floor:
-                    later -= 1
-                    if later < 0:
-                        break
-        return max(low, min(high, floor)) if found is None else found
+        low, high = self.ruled(decision)
+        end, likely = len(self.entries), self.at(came_ms - HEARD_MS)
+        arm = decision.campaign_id, decision.channel, decision.variant
+        case = decision.campaign_id, decision.variant, decision.case
+        versions = self.posteriors.get(arm, Timeline()).spans(end)
+        mixes = self.mixes.get(case, Timeline()).spans(end)
+        found: list[tuple[int, int]] = []
+        for first, last, posterior in versions:
+            version = 0 if posterior is None else posterior.version
+            if version != decision.posterior_version and decision.posterior_version:
+                continue  # 0 is also what a fixed mix names
+            for begin, until, mix in mixes:
+                least, most = max(low, first, begin), min(high, last, until)
+                if least <= most and (mix is None or _gives(mix, decision, channels)):
+                    place = max(least, min(most, likely))
+                    found.append((_distance(least, most, likely), place))
+        return [place for _, place in sorted(found)] or [max(low, min(high, likely))]
 
     def _note(self, key: str, place: int, version: object) -> None:
         places, versions = self._versions.setdefault(key, ([], []))
@@ -140,10 +179,16 @@ class ControlLog:
             last += 1
         return places[first], places[last + 1] - 1 if last + 1 < len(places) else everywhere[1]
 
-    def _mix(self, key: str, place: int, mix: ChannelMix | None) -> None:
-        places, mixes = self._mixes.setdefault(key, ([], []))
-        places.append(place)
-        mixes.append(mix)
+
+def _age(record: Posterior | ChannelMix) -> int:
+    return record.version if isinstance(record, Posterior) else record.at_ms
+
+
+def _distance(least: int, most: int, likely: int) -> int:
+    """How far a span is from where it likely was; what the stream cannot have heard is farther."""
+    if likely < least:
+        return 2 * (least - likely)
+    return max(0, likely - most)
 
 
 def _gives(mix: ChannelMix, decision: Decision, channels: Sequence[str]) -> bool:

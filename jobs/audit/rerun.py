@@ -8,7 +8,7 @@ Nothing is published, no state but this run's own is touched and nothing is sent
 from __future__ import annotations
 
 import hashlib
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final, NamedTuple
 
@@ -16,7 +16,8 @@ import msgspec
 from msgspec import Struct, field
 from msgspec.structs import replace
 
-from jobs.audit.pins import ControlLog
+from jobs.audit.moments import Moments, positions_of
+from jobs.audit.pins import HEARD_MS, ControlLog
 from operators.shard import SEPARATOR, Decider, DeciderConfig, MemoryStore, shard_of
 from schemas.decision import Decision
 from schemas.topics import DECISIONS
@@ -25,9 +26,9 @@ from schemas.wire import encode
 NEAR_MS: Final = 500
 """A decision that time led to is published so soon after the input that moved the clock."""
 MOST_TOLD: Final = 20
-MOST_TRIED: Final = 50
-"""Decisions of a shard for which other mixes are tried, and how many of each."""
-MOST_LATER: Final = 4
+MOST_TRIED: Final = 5
+"""Positions that are tried for a decision."""
+_LEARNED: Final = ("posterior/", "mix/")
 _read: Final = msgspec.json.Decoder(Decision).decode
 
 
@@ -125,36 +126,41 @@ def _decided(
 ) -> list[tuple[int, Decision]]:
     """Everything that a shard decided, and when.
 
-    Two mixes may give a channel the same share, as where it is at its floor; then a decision may be
-    pinned to the wrong one, which its ``value`` shows, for that counts the cost of all channels.
-    Such a decision is pinned to a later one as long as this makes more decisions equal.
+    Of several positions at which a decision can have been made the likeliest is tried first. Where
+    another comes out, the next is tried, as two mixes may give a channel the same share but differ
+    in the others, whose cost counts in its ``value``.
     """
-    later: Counter[str] = Counter()
-    best = _Shard(shard, log, made, later).run(inputs, to_ms)
-    wrong = _of_other_value(best, made)
-    for name in wrong[:MOST_TRIED]:
-        for _ in range(MOST_LATER):
-            later[name] += 1
-            found = _Shard(shard, log, made, later).run(inputs, to_ms)
-            left = _of_other_value(found, made)
-            if len(left) < len(wrong):
-                best, wrong = found, left
-                break
-        else:
-            del later[name]
-    return best
+    places = {
+        each.decision.decision_id: log.learned(each.decision, each.channels, each.came_ms)
+        for each in made
+    }
+    tried = dict.fromkeys(places, 0)
+    found: list[tuple[int, Decision]] = []
+    for _ in range(MOST_TRIED):
+        positions: dict[str, int] = {}
+        for each in made:
+            name = each.decision.decision_id
+            position = places[name][tried[name]]
+            positions = positions_of(each.decision, position) | positions
+            positions[name] = position
+        found = _Shard(shard, log, made, positions).run(inputs, to_ms)
+        wrong = [name for name in _other(found, made) if tried[name] + 1 < len(places[name])]
+        if not wrong:
+            break
+        for name in wrong:
+            tried[name] += 1
+    return found
 
 
-def _of_other_value(found: Iterable[tuple[int, Decision]], made: Iterable[Made]) -> list[str]:
-    """Decisions made again in which nothing but the value differs, by id."""
+def _other(found: Iterable[tuple[int, Decision]], made: Iterable[Made]) -> list[str]:
+    """Decisions that were made again otherwise, by id."""
     again: dict[str, Decision] = {}
     for _, decision in found:
         again.setdefault(decision.decision_id, _content(decision))
-    pairs = [(again.get(each.decision.decision_id), _content(each.decision)) for each in made]
     return [
-        one.decision_id
-        for one, other in pairs
-        if one is not None and one != other and replace(one, value=other.value) == other
+        name
+        for each in made
+        if (name := each.decision.decision_id) in again and again[name] != _content(each.decision)
     ]
 
 
@@ -189,17 +195,18 @@ class _Shard:
     """One shard's inputs again."""
 
     def __init__(
-        self, name: str, log: ControlLog, made: Sequence[Made], later: Mapping[str, int]
+        self, name: str, log: ControlLog, made: Sequence[Made], positions: Mapping[str, int]
     ) -> None:
         self._name = name
         self._log = log
         self._decider = Decider(DeciderConfig(lends=True))
+        self._moments = Moments(self._decider.world, log, positions)
         self._store = MemoryStore()
         self._position = 0
         self._found: list[tuple[int, Decision]] = []
         self._made = made
         self._next = 0
-        self._pins = _pins(log, made, later)
+        self._pins = _pins(log, made)
 
     def run(self, inputs: Sequence[Input], to_ms: int) -> list[tuple[int, Decision]]:
         """Everything that the shard decided, and when."""
@@ -226,6 +233,7 @@ class _Shard:
                     break
             if self._next == before:
                 self._advance(min(self._log.at(each.came_ms - NEAR_MS), self._pins[before]))
+            self._moments.now = self._log.at(each.came_ms - HEARD_MS)
             head = SEPARATOR.join(
                 (each.topic, str(each.partition), str(each.offset), str(each.came_ms))
             )
@@ -244,10 +252,12 @@ class _Shard:
 
     def _advance(self, position: int) -> None:
         for entry in self._log.entries[self._position : position]:
-            self._decider.on_control(entry.key, entry.value)
+            if not entry.key.startswith(_LEARNED):  # which is looked up
+                self._decider.on_control(entry.key, entry.value)
         self._position = max(self._position, position)
 
     def _tick(self, now_ms: int) -> None:
+        self._moments.now = self._log.at(now_ms)
         self._hear(now_ms, self._decider.on_tick(self._name, self._store, now_ms))
 
     def _hear(self, moment_ms: int, outputs: Iterable[str]) -> None:
@@ -257,25 +267,19 @@ class _Shard:
                 self._found.append((moment_ms, _read(value.encode("latin-1"))))
 
 
-def _pins(log: ControlLog, made: Sequence[Made], later: Mapping[str, int]) -> list[int]:
-    """Where in the log each decision of a shard was made, and the log's end.
+def _pins(log: ControlLog, made: Sequence[Made]) -> list[int]:
+    """Up to where the log ruled at each decision of a shard, and the log's end.
 
     What is in force only moves on: none was made later than every one that follows it allows.
     """
     most = [len(log.entries)]
     for each in reversed(made):
-        most.append(min(most[-1], log.span(each.decision)[1]))
+        most.append(min(most[-1], log.ruled(each.decision)[1]))
     most.reverse()
     pins: list[int] = []
     position = 0
     for each, latest in zip(made, most, strict=False):
         latest = max(position, latest)
-        position = max(
-            position,
-            log.of(
-                each.decision, each.channels, each.came_ms, position, latest,
-                later.get(each.decision.decision_id, 0),
-            ),
-        )  # fmt: skip
+        position = max(position, log.ruling(each.decision, each.came_ms, position, latest))
         pins.append(position)
     return [*pins, len(log.entries)]
