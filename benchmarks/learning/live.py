@@ -45,6 +45,7 @@ from jobs.cli import stop_in_order
 from jobs.demo.command import demo_control, publish
 from jobs.demo.services import command, environment, service, start
 from jobs.ledger import read_ledger
+from jobs.market.clock import EventClock
 from jobs.market.market import Market
 from jobs.run import start_stream, stop_stream
 from jobs.settings import Settings
@@ -61,6 +62,7 @@ from tests.servers import free_settings, running
 PARTS: Final = ("hour", "kills", "response", "parity", "views")
 KILLS: Final = 3
 CHANNELS: Final = ("sms", "push", "email")
+_LAG_MS: Final = 900_000
 _DAY_MS: Final = 86_400_000
 _PATIENCE_S: Final = 150.0
 _ARCHIVE: Final = ("archive", "--every-s", "2")
@@ -118,38 +120,64 @@ def prove(
     return found
 
 
+class Past(Schedule, frozen=True):
+    """A market whose events happened a while ago, so that their time alone moves the clocks.
+
+    Event time that runs fast meets the wall clock at the end; shards of such events would count as
+    live by then, and the wall clock would move them ahead of what is still to come.
+    """
+
+    def clock(self, now_s: float) -> EventClock:
+        """As of any schedule, but `_LAG_MS` before."""
+        met = super().clock(now_s)
+        return EventClock(met.wall_start_s, met.event_start_ms - _LAG_MS, met.scale)
+
+
 def hour(stream: Live, sizes: Sizes) -> dict[str, Any]:
     """An hour of event time, and its audit while the stream runs on."""
-    settings = stream.settings
     began_ms = now_ms()
-    play(stream, sizes, 3_600 / sizes.seconds, 11)
+    market = Past(sizes.rate * sizes.seconds, sizes.rate, 3_600 / sizes.seconds)
+    play(stream, sizes, market, 11)
     settle(stream)
-    ended_ms = now_ms()
     before = times_sent(stream)
-    tell("the hour is over; it is decided again")
-    found = json.loads(_replayed(settings, began_ms, ended_ms))
+    found = again(stream, began_ms)
     settle(stream)
     after = times_sent(stream)
     moved = account.account(everything(stream)).posterior_differences
     return {
-        "replayed": found["decisions"],
-        "digest_equal": found["digest_equal"],
-        "replay_differing": len(found["differing"]),
-        "replay_missing": len(found["missing"]),
-        "replay_added": len(found["added"]),
-        "replay_details": [*list(found["differing"].items())[:3], *found["missing"][:3]],
+        **found,
         "replay_sends": sum(after[name] > count for name, count in before.items()),
         "posteriors_unmoved": not moved,
+    }
+
+
+def again(stream: Live, began_ms: int, what: str = "") -> dict[str, Any]:
+    """Decide again what was decided since then, by the command, while the stream runs."""
+    ended_ms = now_ms()
+    tell(f"what was decided in {(ended_ms - began_ms) / 1_000:.0f} s is decided again")
+    found = json.loads(_replayed(stream.settings, began_ms, ended_ms))
+    told = [f"{name} differs in {', '.join(how)}" for name, how in found["differing"].items()]
+    told += [f"{name} {how}" for how in ("missing", "added") for name in found[how]]
+    for line in told[: account.MOST_TOLD]:
+        tell(f"NOT THE SAME: {line}")
+    return {
+        f"replayed{what}": found["decisions"],
+        f"digest_equal{what}": found["digest_equal"],
+        f"replay_differing{what}": len(found["differing"]),
+        f"replay_missing{what}": len(found["missing"]),
+        f"replay_added{what}": len(found["added"]),
     }
 
 
 def kills(stream: Live, sizes: Sizes, draw: random.Random) -> dict[str, Any]:
     """Kill the TaskManager at random moments, the archive with it; then everything is counted."""
     settings = stream.settings
+    began_ms = now_ms()
     moments = sorted(draw.uniform(0.1, 0.9) * sizes.seconds for _ in range(sizes.kills))
     with ThreadPoolExecutor(1) as pool:
         began_s = time.monotonic()
-        playing = pool.submit(play, stream, sizes, 1.0, 12)
+        schedule = Schedule.of(str(sizes.rate), sizes.seconds, None)
+        playing = pool.submit(play, stream, sizes, schedule, 12)
         for number, moment in enumerate(moments, 1):
             archiving = start(settings, *_ARCHIVE)
             time.sleep(max(0.0, began_s + moment - time.monotonic()))
@@ -169,16 +197,16 @@ def kills(stream: Live, sizes: Sizes, draw: random.Random) -> dict[str, Any]:
     examples = {each.key for each in records if each.topic == topics.EXAMPLES}
     return {
         "kills": len(moments),
+        **again(stream, began_ms, "_over_kills"),
         **{name: value for name, value in found._asdict().items() if name != "told"},
         "archive_lost": len(examples - kept),
         "archive_repeated": repeated,
     }
 
 
-def play(stream: Live, sizes: Sizes, scale: float, seed: int) -> Simulator:
+def play(stream: Live, sizes: Sizes, schedule: Schedule, seed: int) -> Simulator:
     """Run a market against the stream, answers and all."""
     market = Market(seed, sizes.customers)
-    schedule = Schedule.of(str(sizes.rate), sizes.seconds, None, scale)
     simulator = Simulator(stream.settings, market, schedule)
     simulator.run(Event(), settle_s=3.0)
     return simulator
@@ -368,7 +396,7 @@ def views(stream: Live) -> dict[str, Any]:
 
 def _campaign(name: str, action: str) -> Campaign:
     return Campaign(
-        name, 1, name, EventTrigger((action,)), CHANNELS, cooldown_ms=0,  # type: ignore[arg-type]
+        name, 1, name, EventTrigger((action,)), CHANNELS, cooldown_ms=0,
         attribution_window_ms=_DAY_MS, updated_ms=now_ms(),
     )  # fmt: skip
 

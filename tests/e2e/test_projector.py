@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import random
 import signal
 import subprocess
@@ -272,6 +273,15 @@ def test_what_was_learned_is_shown_again_after_a_kill_a_replay_and_a_flush(
         with projector(settings, "--store", "redis"):
             caught_up(settings, "redis")
         assert shown().lessons == expected
+    done = subprocess.run(
+        [sys.executable, "-c", "from jobs.cli import main; main()", "learned", "spring", "--json"],
+        env=environment(settings), capture_output=True, timeout=PATIENCE_S, check=True,
+    )  # fmt: skip
+    told = json.loads(done.stdout)
+    assert [(arm["channel"], arm["version"]) for arm in told["arms"]] == [
+        ("sms", 11 * 199),
+        ("push", 7 * 199 + 99),
+    ]
 
 
 def test_a_projector_killed_in_between_loses_nothing(stack: tuple[Settings, LocalStack]) -> None:
