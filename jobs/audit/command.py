@@ -11,7 +11,7 @@ import msgspec
 import typer
 
 from jobs.audit.pins import ControlLog
-from jobs.audit.recorded import control_log, inputs, made
+from jobs.audit.recorded import batches, control_log, inputs, made
 from jobs.audit.rerun import MOST_TOLD, Rerun, rerun
 from jobs.audit.whatif import other_campaigns, other_policy
 from jobs.evaluate import moment_of
@@ -52,7 +52,15 @@ def audit(
         other_campaigns(settings, from_ms, to_ms, campaigns, model, as_json=as_json)
         return
     log = ControlLog(control_log(settings))
-    found = rerun(inputs(settings), log, made(settings), from_ms, to_ms, shards=settings.shards)
+    found = rerun(
+        inputs(settings),
+        log,
+        made(settings),
+        from_ms,
+        to_ms,
+        shards=settings.shards,
+        batches=batches(settings),
+    )
     if as_json:
         typer.echo(json.dumps({**msgspec.to_builtins(found), "digest_equal": found.digest_equal}))
     else:

@@ -148,17 +148,34 @@ class ControlLog:
         case = decision.campaign_id, decision.variant, decision.case
         versions = self.posteriors.get(arm, Timeline()).spans(end)
         mixes = self.mixes.get(case, Timeline()).spans(end)
-        found: list[tuple[int, int]] = []
+        found: list[tuple[bool, int, int]] = []
         for first, last, posterior in versions:
             version = 0 if posterior is None else posterior.version
-            if version != decision.posterior_version and decision.posterior_version:
+            other = version != decision.posterior_version
+            if other and decision.posterior_version:
                 continue  # 0 is also what a fixed mix names
             for begin, until, mix in mixes:
                 least, most = max(low, first, begin), min(high, last, until)
-                if least <= most and (mix is None or _gives(mix, decision, channels)):
-                    place = max(least, min(most, likely))
-                    found.append((_distance(least, most, likely), place))
-        return [place for _, place in sorted(found)] or [max(low, min(high, likely))]
+                if least > most or not (mix is None or _gives(mix, decision, channels)):
+                    continue
+                spans = [(least, most)] if mix is not None else self._unmixed(arm, least, most)
+                for begins, ends in spans:
+                    place = max(begins, min(ends, likely))
+                    found.append((other, _distance(begins, ends, likely), place))
+        return [place for *_, place in sorted(found)] or [max(low, min(high, likely))]
+
+    def _unmixed(self, arm: Arm, least: int, most: int) -> list[tuple[int, int]]:
+        """Parts of a span without a mix, where shares are as the arms of the campaign make them."""
+        campaign, _, variant = arm
+        edges = {
+            place
+            for (other, _, its), line in self.posteriors.items()
+            if (other, its) == (campaign, variant)
+            for place in line.places
+            if least < place <= most
+        }
+        begins = sorted({least, *edges})
+        return list(zip(begins, [*(each - 1 for each in begins[1:]), most], strict=True))
 
     def _note(self, key: str, place: int, version: object) -> None:
         places, versions = self._versions.setdefault(key, ([], []))

@@ -11,13 +11,15 @@ from jobs import kafka
 from jobs.archive.read import days, read_day
 from jobs.archive.tables import CONTROL
 from jobs.audit.pins import Entry
-from jobs.audit.rerun import Input, Made
+from jobs.audit.rerun import Input, Made, Place
 from jobs.settings import Settings
 from schemas import topics
+from schemas.audit import AuditRecord, Outcomes
 from schemas.decision import Decision
 from schemas.learning import Example
 
 _decision = msgspec.json.Decoder(Decision).decode
+_audit = msgspec.json.Decoder(AuditRecord).decode
 _example = msgspec.json.Decoder(Example).decode
 
 
@@ -70,6 +72,14 @@ def made(settings: Settings) -> Iterable[Made]:
         else:
             decisions.append((message.timestamp()[1], _decision(value)))
     return [Made(at_ms, each, channels.get(each.decision_id, ())) for at_ms, each in decisions]
+
+
+def batches(settings: Settings) -> Iterator[list[Place]]:
+    """The micro-batches that were taken, each shard's in their order."""
+    for value in between(settings, topics.AUDIT, 0):
+        audit = _audit(value)
+        if isinstance(audit, Outcomes):
+            yield [(audit.topics[row[0]], row[1], row[2]) for row in audit.rows]
 
 
 def between(

@@ -1,7 +1,8 @@
 """Decide again what was decided, and compare: the digest of a recorded span of time.
 
-Each shard's inputs go through `operators.shard.Decider` in the order of Kafka's time, one by one,
-each under the control records that were in force at the decisions it led to (`jobs.audit.pins`).
+Each shard's inputs go through `operators.shard.Decider` in the micro-batches in which the stream
+took them, which the audit topic tells (without that in the order of Kafka's time, one by one), each
+under the control records that were in force at the decisions it led to (`jobs.audit.pins`).
 Nothing is published, no state but this run's own is touched and nothing is sent.
 """
 
@@ -30,6 +31,10 @@ MOST_TRIED: Final = 5
 """Positions that are tried for a decision."""
 _LEARNED: Final = ("posterior/", "mix/")
 _read: Final = msgspec.json.Decoder(Decision).decode
+
+
+Place = tuple[str, int, int]
+"""Topic, partition, offset."""
 
 
 class Input(NamedTuple):
@@ -90,12 +95,15 @@ def rerun(
     to_ms: int,
     *,
     shards: int = 4,
+    batches: Iterable[Sequence[Place]] = (),
 ) -> Rerun:
     """Decide again; compare what was published from ``from_ms`` until before ``to_ms``.
 
     ``inputs`` and ``made`` begin where the stream began, or the customers' state is not what it
-    was; they may come in any order.
+    was; they may come in any order. ``batches`` are the micro-batches of every shard, each shard's
+    in the order in which they were taken; of two partitions nothing else tells who was first.
     """
+    taken = {place: number for number, batch in enumerate(batches, 1) for place in reversed(batch)}
     by_shard: dict[str, list[Input]] = defaultdict(list)
     for each in inputs:
         if each.came_ms < to_ms:
@@ -109,7 +117,8 @@ def rerun(
     span: set[str] = set()
     result = Rerun()
     for shard in sorted(by_shard.keys() | made_by.keys()):
-        found = _decided(shard, log, made_by[shard], by_shard[shard], to_ms)
+        groups = _groups(by_shard[shard], taken)
+        found = _decided(shard, log, made_by[shard], groups, to_ms)
         result.inputs += len(by_shard[shard])
         for moment_ms, decision in found:
             again.setdefault(decision.decision_id, decision)
@@ -121,8 +130,25 @@ def rerun(
     return _compared(result, wanted, again, span - recorded.keys())
 
 
+def _groups(inputs: Iterable[Input], taken: Mapping[Place, int]) -> list[list[Input]]:
+    """A shard's inputs as they were taken; those of which that is not known follow one by one."""
+    found: dict[int, list[Input]] = defaultdict(list)
+    rest: list[list[Input]] = []
+    for each in sorted(inputs, key=_by_time):
+        number = taken.get((each.topic, each.partition, each.offset))
+        if number is None:
+            rest.append([each])
+        else:
+            found[number].append(each)
+    return [*(found[number] for number in sorted(found)), *rest]
+
+
+def _by_time(each: Input) -> tuple[int, str, int, int]:
+    return each.came_ms, each.topic, each.partition, each.offset
+
+
 def _decided(
-    shard: str, log: ControlLog, made: Sequence[Made], inputs: Sequence[Input], to_ms: int
+    shard: str, log: ControlLog, made: Sequence[Made], groups: Sequence[list[Input]], to_ms: int
 ) -> list[tuple[int, Decision]]:
     """Everything that a shard decided, and when.
 
@@ -143,7 +169,7 @@ def _decided(
             position = places[name][tried[name]]
             positions = positions_of(each.decision, position) | positions
             positions[name] = position
-        found = _Shard(shard, log, made, positions).run(inputs, to_ms)
+        found = _Shard(shard, log, made, positions).run(groups, to_ms)
         wrong = [name for name in _other(found, made) if tried[name] + 1 < len(places[name])]
         if not wrong:
             break
@@ -208,16 +234,15 @@ class _Shard:
         self._next = 0
         self._pins = _pins(log, made)
 
-    def run(self, inputs: Sequence[Input], to_ms: int) -> list[tuple[int, Decision]]:
+    def run(self, groups: Sequence[list[Input]], to_ms: int) -> list[tuple[int, Decision]]:
         """Everything that the shard decided, and when."""
-        ordered = sorted(
-            inputs, key=lambda each: (each.came_ms, each.topic, each.partition, each.offset)
-        )
         first: dict[tuple[str, str], tuple[int, int]] = {}
-        for rank, each in enumerate(ordered):
-            if each.event_id:
-                first.setdefault((each.user_id, each.event_id), (rank, each.came_ms))
-        for rank, each in enumerate(ordered):
+        for rank, group in enumerate(groups):
+            for each in group:
+                if each.event_id:
+                    first.setdefault((each.user_id, each.event_id), (rank, each.came_ms))
+        for rank, group in enumerate(groups):
+            came_ms = max(each.came_ms for each in group)
             before = self._next
             while self._next < len(self._made):
                 made = self._made[self._next]
@@ -225,20 +250,17 @@ class _Shard:
                 at_once = trigger is not None and made.came_ms - trigger[1] <= NEAR_MS
                 if trigger is not None and at_once and trigger[0] <= rank:
                     self._pin()
-                elif not at_once and made.came_ms <= each.came_ms + NEAR_MS:
+                elif not at_once and made.came_ms <= came_ms + NEAR_MS:
                     self._pin()
-                    if made.came_ms < each.came_ms:
+                    if made.came_ms < came_ms:
                         self._tick(made.came_ms)
                 else:
                     break
             if self._next == before:
-                self._advance(min(self._log.at(each.came_ms - NEAR_MS), self._pins[before]))
-            self._moments.now = self._log.at(each.came_ms - HEARD_MS)
-            head = SEPARATOR.join(
-                (each.topic, str(each.partition), str(each.offset), str(each.came_ms))
-            )
-            record = f"{head}{SEPARATOR}{each.payload.decode('latin-1')}"
-            self._hear(each.came_ms, self._decider.on_batch(self._name, self._store, [record]))
+                self._advance(min(self._log.at(came_ms - NEAR_MS), self._pins[before]))
+            self._moments.now = self._log.at(came_ms - HEARD_MS)
+            records = [_record(each) for each in group]
+            self._hear(came_ms, self._decider.on_batch(self._name, self._store, records))
         for made in self._made[self._next :]:
             if made.came_ms < to_ms:
                 self._pin()
@@ -265,6 +287,11 @@ class _Shard:
             topic, _, value = output.split(SEPARATOR, 2)
             if topic == DECISIONS:
                 self._found.append((moment_ms, _read(value.encode("latin-1"))))
+
+
+def _record(each: Input) -> str:
+    head = SEPARATOR.join((each.topic, str(each.partition), str(each.offset), str(each.came_ms)))
+    return f"{head}{SEPARATOR}{each.payload.decode('latin-1')}"
 
 
 def _pins(log: ControlLog, made: Sequence[Made]) -> list[int]:

@@ -86,3 +86,8 @@ def test_the_world_is_as_it_was_at_the_moment_of_each_that_wanted_to_speak() -> 
 
 def _pair(record: ControlRecord) -> tuple[str, bytes]:
     return control_key(record), encode(record)
+
+
+def test_before_there_is_a_mix_each_change_of_another_arm_is_a_place_of_its_own() -> None:
+    log = log_of(arm(1, channel="push"), arm(4, channel="push"), mix("on-cart", 0.9, 1))
+    assert log.learned(made(posterior_version=0), OPEN, 60_000) == [4, 3, 2]
