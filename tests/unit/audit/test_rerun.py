@@ -77,3 +77,18 @@ def test_another_campaign_set_gives_another_digest(tape: Tape) -> None:
     found = again(tape, log)
     assert not found.digest_equal
     assert found.missing
+
+
+def test_who_was_first_of_two_partitions_is_told_by_the_batches_that_were_taken(tape: Tape) -> None:
+    draw = random.Random(4)
+    taken = [[(each.topic, each.partition, each.offset)] for each in tape.inputs]
+    skewed = [
+        each if each.event_id else each._replace(came_ms=each.came_ms + draw.randrange(60_000))
+        for each in tape.inputs
+    ]
+    span = AT - HOUR, AT + 3 * HOUR
+    log = ControlLog(tape.log)
+    assert not rerun(skewed, log, tape.made, *span).digest_equal
+    found = rerun(skewed, log, tape.made, *span, batches=taken)
+    assert (found.differing, found.missing, found.added) == ({}, [], [])
+    assert found.digest_equal
