@@ -206,6 +206,7 @@ def broken_promises(line: Mapping[str, Any]) -> list[str]:
         "scores of the stream are computed again": (
             line.get("parity_examples", LEAST_EXAMPLES) >= (3_000 if quick else LEAST_EXAMPLES)
         ),
+        "the model of every score is known": line.get("parity_unknown", 0) == 0,
         "Redis shows what was learned": line.get("arms_in_redis_wrong", 0) == 0,
         "a replay sends nothing": line.get("replay_sends", 0) == 0,
         "the challenger decides nothing": line.get("decided_by_others_than_the_champion", 0) == 0,

@@ -37,7 +37,7 @@ from msgspec.structs import replace
 
 from benchmarks.learning import account, response
 from jobs import kafka
-from jobs.archive.parity import CHECKED, MISMATCHED
+from jobs.archive.parity import CHECKED, MISMATCHED, UNKNOWN
 from jobs.archive.read import days, read_day
 from jobs.archive.tables import BY_TOPIC, EXAMPLES
 from jobs.archive.write import read_manifest
@@ -361,6 +361,7 @@ def parity(stream: Live, sizes: Sizes) -> dict[str, Any]:
     return {
         "parity_examples": counted[CHECKED] - before.get(CHECKED, 0),
         "parity_mismatches": counted.get(MISMATCHED, 0),
+        "parity_unknown": counted.get(UNKNOWN, 0),
         "parity_models": 4,
     }
 

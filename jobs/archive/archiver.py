@@ -166,9 +166,10 @@ class Archiver:
         if not self._offsets:
             return
         examples = self._rows[EXAMPLES.name]
-        if self._parity.unknown(examples):  # the model was published on another topic
-            for _, value in kafka.control_snapshot(self._settings):
-                self._parity.learn(value)
+        if self._parity.unknown(examples):  # the control topic is not read as far as they are
+            for message in kafka.read_to_end(self._settings, [CONTROL.topic]):
+                if (message.key() or b"").startswith(b"model/"):
+                    self._parity.learn(message.value())
         self._counted.update(self._parity.check(examples))
         self._counted.update({f"rows_{name}": len(rows) for name, rows in self._rows.items()})
         self._archive.append(self._rows, self._offsets, self._counted)

@@ -43,6 +43,7 @@ def test_clicks_are_known_to_later_decisions(figures: dict[str, Any]) -> None:
 def test_scores_are_those_of_the_models_that_were_in_force(figures: dict[str, Any]) -> None:
     assert figures["parity_examples"] > 2_000
     assert figures["parity_mismatches"] == 0
+    assert figures["parity_unknown"] == 0
 
 
 def test_redis_shows_what_was_learned_and_the_challenger_which_decides_nothing(
