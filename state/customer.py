@@ -23,7 +23,7 @@ import msgspec
 from state.book import Book
 from state.fact import Fact
 from state.profile import CorruptState, Profile, has_seen
-from state.tagging.recent import Recent
+from state.tagging.recent import RING, Recent
 
 VERSION: Final = 1
 TAIL_SOFT: Final = 16
@@ -74,12 +74,15 @@ class Customer:
         until_ms: int,
         item: str | None = None,
         category: str | None = None,
+        enough: int = RING,
     ) -> int:
         """How many of the last `RING` events lie in ``(since_ms, until_ms]`` and fit.
 
-        None for ``actions``, ``item`` or ``category`` means any.
+        None for ``actions``, ``item`` or ``category`` means any. It counts no further than to
+        ``enough``.
         """
-        return self.profile().tag(Recent).matches(actions, since_ms, until_ms, item, category)
+        recent = self.profile().tag(Recent)
+        return recent.matches(actions, since_ms, until_ms, item, category, enough)
 
     def knows(self, id64: int) -> bool:
         """Whether an event or outcome of this id was accepted before.
@@ -98,8 +101,9 @@ class Customer:
 
     def accept(self, fact: Fact) -> None:
         """Take a fact in, wherever in time it belongs."""
-        tail = self.tail
-        if not tail or _order(tail[-1]) <= (fact.ts, fact.id64):
+        tail, ts = self.tail, fact.ts
+        last = tail[-1] if tail else None
+        if last is None or last.ts < ts or (last.ts == ts and last.id64 <= fact.id64):
             tail.append(fact)
             _encode_into(fact, self._packed, _AT_END)
         else:
@@ -110,8 +114,8 @@ class Customer:
             self._ids.add(fact.id64)
         book = self.book
         book.revision += 1
-        if fact.ts > book.newest_ms:
-            book.newest_ms = fact.ts
+        if ts > book.newest_ms:
+            book.newest_ms = ts
 
     def settles(self, now_ms: int, lateness_ms: int) -> bool:
         """Whether `settle` would fold anything."""
@@ -135,7 +139,8 @@ class Customer:
             self.base = self.profile().settle()
         else:
             self.base = Profile(self.base, tail[:settled]).encode()
-            self._head = None
+            if self._head is not None:
+                self._head.rebase(self.base, settled)
         del tail[:settled]
         self._pack()
         self._ids = None

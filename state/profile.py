@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from operator import attrgetter
-from typing import Final, TypeVar, cast, get_args
+from typing import Final, TypeVar, get_args
 
 import msgspec
 
@@ -40,23 +40,42 @@ class CorruptState(ValueError):
     """State bytes that we did not write, or not whole."""
 
 
+_Concerns = Callable[[Fact], bool]
 _Narrow = Callable[[Sequence[Fact]], list[Fact]]
+_Wanted = tuple[str | None, frozenset[str], frozenset[str] | None]
+"""A field, and the actions that count without it; or the actions that do not count, and those that
+do."""
 
 
-def _narrowing(kind: type[Tag]) -> _Narrow:
-    """What picks the facts that can change a kind of tag."""
-    outcomes = kind.OUTCOMES
+def _wanted(kind: type[Tag]) -> _Wanted:
+    """What facts can change a kind of tag: alike for kinds that want the same."""
     if kind.FIELD is not None:
-        named = attrgetter(kind.FIELD)
-        return lambda facts: [
-            fact for fact in facts if named(fact) is not None or fact.action in outcomes
-        ]
+        return kind.FIELD, kind.OUTCOMES, None
     # The night's conclusions are nothing that the customer did.
-    others = OUTCOME_KINDS - outcomes | {TAGS}
-    if kind.LISTENS is None:
-        return lambda facts: [fact for fact in facts if fact.action not in others]
-    wanted = kind.LISTENS - others | outcomes
-    return lambda facts: [fact for fact in facts if fact.action in wanted]
+    others = OUTCOME_KINDS - kind.OUTCOMES | {TAGS}
+    return None, others, None if kind.LISTENS is None else kind.LISTENS - others | kind.OUTCOMES
+
+
+def _concerning(wanted: _Wanted) -> tuple[_Concerns, _Narrow]:
+    """What tells whether a fact is wanted, and what picks those facts of many."""
+    field, actions, only = wanted
+    if field is not None:
+        named = attrgetter(field)
+        return (
+            lambda fact: named(fact) is not None or fact.action in actions,
+            lambda facts: [
+                fact for fact in facts if named(fact) is not None or fact.action in actions
+            ],
+        )
+    if only is None:
+        return (
+            lambda fact: fact.action not in actions,
+            lambda facts: [fact for fact in facts if fact.action not in actions],
+        )
+    return (
+        lambda fact: fact.action in only,
+        lambda facts: [fact for fact in facts if fact.action in only],
+    )
 
 
 class Profile:
@@ -80,11 +99,12 @@ class Profile:
 
     def tag(self, kind: type[TagT]) -> TagT:
         """The tag of a kind; read it, do not change it."""
-        return cast(TagT, self._at(_PLACE[kind]))
+        return self._at(_PLACE[kind])  # type: ignore[return-value]
 
     def tags(self, places: Sequence[int]) -> list[Tag]:
         """The tags at these places of `TAG_KINDS`; read them, do not change them."""
-        return [self._at(place) for place in places]
+        at = self._at
+        return [at(place) for place in places]
 
     def dimensions(self, now_ms: int) -> dict[str, Value]:
         """Every dimension of `catalogue` as of ``now_ms``."""
@@ -99,12 +119,24 @@ class Profile:
         seen = base[_LENGTH_BYTES : _end_of_seen(base)] if base else b""
         seen += b"".join([fact.id64.to_bytes(_ID_BYTES, "little") for fact in facts])
         seen = seen[-_SEEN_BYTES:]
-        parts = self._read()
+        parts, count = self._read(), len(facts)
         whole: list[object] = []
+        concerned: dict[tuple[int, int], list[Fact]] = {}
         for place, tag in enumerate(self._tags):
-            fresh = self._fresh(place)
-            untouched = tag is None and not fresh and parts
-            whole.append(parts[place] if untouched else self._fold(place, fresh))
+            taken = self._taken[place]
+            if taken < count:
+                alike = _ALIKE[place], taken
+                fresh = concerned.get(alike)
+                if fresh is None:
+                    fresh = concerned[alike] = _NARROW[place](facts[taken:] if taken else facts)
+                if fresh:
+                    tag = tag or self._decode(place)
+                    tag.apply_all(fresh)
+                    self._taken[place] = count
+            if tag is not None:
+                whole.append(tag)
+            else:
+                whole.append(parts[place] if parts else self._decode(place))
         return b"".join((len(seen).to_bytes(_LENGTH_BYTES, "little"), seen, _encode(whole)))
 
     def settle(self) -> bytes:
@@ -116,32 +148,42 @@ class Profile:
         self._taken = [0] * len(_KINDS)
         return self._base
 
+    def rebase(self, base: bytes, settled: int) -> None:
+        """Go on from a base that has the oldest facts in it; these are the caller's to drop."""
+        left = len(self._facts) - settled
+        for place, tag in enumerate(self._tags):
+            if tag is not None:
+                self._at(place)
+                self._taken[place] = left
+        self._base, self._parts = base, None
+
     def _at(self, place: int) -> Tag:
-        tag = self._tags[place]
-        if tag is not None and self._taken[place] == len(self._facts):
-            return tag
-        return self._fold(place, self._fresh(place))
-
-    def _fresh(self, place: int) -> list[Fact]:
-        """The facts that concern a tag and that it has not taken in."""
-        facts, taken = self._facts, self._taken[place]
-        if taken == len(facts):
-            return []
-        return _NARROW[place](facts[taken:] if taken else facts)
-
-    def _fold(self, place: int, fresh: Sequence[Fact]) -> Tag:
-        """The tag at a place, with what `_fresh` gave for it."""
-        tag = self._tags[place]
+        """The tag at a place with every fact in it."""
+        tag, facts, taken = self._tags[place], self._facts, self._taken[place]
         if tag is None:
-            parts = self._read()
-            try:
-                tag = _DECODE[place](parts[place]) if parts else _KINDS[place]()
-            except _UNREADABLE as error:
-                raise CorruptState(f"customer's profile does not decode: {error}") from error
-            self._tags[place] = tag
+            tag = self._decode(place)
+        elif taken == len(facts):
+            return tag
+        elif taken == len(facts) - 1:  # as good as always: one event, and somebody asks
+            fact = facts[-1]
+            if _CONCERNS[place](fact):
+                tag.apply_all((fact,))
+            self._taken[place] = taken + 1
+            return tag
+        fresh = _NARROW[place](facts[taken:] if taken else facts)
         if fresh:
             tag.apply_all(fresh)
-        self._taken[place] = len(self._facts)
+        self._taken[place] = len(facts)
+        return tag
+
+    def _decode(self, place: int) -> Tag:
+        """The tag at a place as the base has it."""
+        parts = self._read()
+        try:
+            tag: Tag = _DECODE[place](parts[place]) if parts else _KINDS[place]()
+        except _UNREADABLE as error:
+            raise CorruptState(f"customer's profile does not decode: {error}") from error
+        self._tags[place] = tag
         return tag
 
     def _read(self) -> list[msgspec.Raw]:
@@ -183,4 +225,8 @@ def catalogue() -> tuple[Dimension, ...]:
 _encode: Final = msgspec.msgpack.Encoder().encode
 _split: Final = msgspec.msgpack.Decoder(list[msgspec.Raw]).decode
 _DECODE: Final = tuple(msgspec.msgpack.Decoder(kind).decode for kind in _KINDS)
-_NARROW: Final = tuple(map(_narrowing, _KINDS))
+_WANTED: Final = [_wanted(kind) for kind in _KINDS]
+_ALIKE: Final = [_WANTED.index(wanted) for wanted in _WANTED]
+"""For each kind the first that wants the same facts."""
+_CONCERNS: Final = [_concerning(wanted)[0] for wanted in _WANTED]
+_NARROW: Final = [_concerning(wanted)[1] for wanted in _WANTED]

@@ -46,8 +46,8 @@ class Tag(Struct, array_like=True):
     """Whether `dimension` works one out for less than all of them."""
 
     def apply(self, fact: Fact) -> None:
-        """Take one fact in."""
-        raise NotImplementedError
+        """Take one fact in; a kind says how here or in `apply_all`, as suits it."""
+        self.apply_all((fact,))
 
     def apply_all(self, facts: Sequence[Fact]) -> None:
         """Take facts in, in the order given."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 from msgspec import field
@@ -28,17 +29,16 @@ class Brands(FadingWeights):
 
     purchases: dict[str, int] = field(default_factory=dict)
 
-    def apply(self, fact: Fact) -> None:
-        """Weigh the fact's brand, and count it when it was bought."""
-        brand = fact.brand
-        if brand is None:
-            return
-        self.add(brand, fact)
-        if fact.action == "purchase":
-            purchases = self.purchases
-            purchases[brand] = purchases.get(brand, 0) + 1
-            if len(purchases) > _LOOSE:
-                self.purchases = dict(heaviest(purchases, BOUGHT_LIMIT))
+    def apply_all(self, facts: Sequence[Fact]) -> None:
+        """Weigh each fact's brand, and count it when it was bought."""
+        self.add_all([fact.brand for fact in facts], facts)
+        for fact in facts:
+            brand = fact.brand
+            if brand is not None and fact.action == "purchase":
+                purchases = self.purchases
+                purchases[brand] = purchases.get(brand, 0) + 1
+                if len(purchases) > _LOOSE:
+                    self.purchases = dict(heaviest(purchases, BOUGHT_LIMIT))
 
     def dimensions(self, now_ms: int) -> dict[str, Value]:
         """Those of the weights, and the three brands most bought."""

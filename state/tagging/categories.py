@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from state.fact import Fact
 from state.tagging.weights import FadingWeights
 
@@ -12,8 +14,6 @@ class Categories(FadingWeights):
     PREFIX = "category"
     NOUN = "category"
 
-    def apply(self, fact: Fact) -> None:
-        """Weigh the fact's category."""
-        category = fact.category
-        if category is not None:
-            self.add(category, fact)
+    def apply_all(self, facts: Sequence[Fact]) -> None:
+        """Weigh each fact's category."""
+        self.add_all([fact.category for fact in facts], facts)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 from msgspec import field
@@ -16,7 +17,8 @@ _OTHER: Final = len(ACTIONS)
 
 # A window is a number of whole buckets, the newest included, so its edge moves by one bucket:
 # an hour in steps of five minutes, a day in hours, the long ones in UTC days.
-_GRIDS: Final = ((5 * MINUTE_MS, 12), (HOUR_MS, 24), (DAY_MS, 30))
+_FINE_MS: Final = 5 * MINUTE_MS
+_GRIDS: Final = ((_FINE_MS, 12), (HOUR_MS, 24), (DAY_MS, 30))
 WINDOWS: Final[dict[str, tuple[int, int]]] = {
     "1h": (0, 12),
     "24h": (1, 24),
@@ -43,24 +45,32 @@ class Counters(Tag):
     lifetime: list[int] = field(default_factory=lambda: [0] * len(COUNTED))
     grids: dict[int, list[list[int]]] = field(default_factory=dict)
 
-    def apply(self, fact: Fact) -> None:
-        """Count the fact in each grid."""
-        place = _PLACE.get(fact.action, _OTHER)
-        self.lifetime[place] += 1
-        grids = self.grids.get(place)
-        if grids is None:
-            grids = self.grids[place] = [[], [], []]
-        ts = fact.ts
-        for buckets, (width, length) in zip(grids, _GRIDS):  # noqa: B905 - checking costs a tenth
-            bucket = ts // width
-            if buckets and buckets[-2] == bucket:
-                buckets[-1] += 1
-            elif not buckets or buckets[-2] < bucket:
-                buckets += (bucket, 1)
-                while buckets[0] <= bucket - length:
-                    del buckets[:2]
-            else:
-                _count_late(buckets, bucket, length)
+    def apply_all(self, facts: Sequence[Fact]) -> None:
+        """Count the facts in each grid."""
+        lifetime, every = self.lifetime, self.grids
+        for fact in facts:
+            place, ts = _PLACE.get(fact.action, _OTHER), fact.ts
+            lifetime[place] += 1
+            grids = every.get(place)
+            if grids is None:
+                grids = every[place] = [[], [], []]
+            fine, hours, days = grids
+            if fine and fine[-2] == ts // _FINE_MS:
+                # Each newest bucket lies within the newest one of the next grid.
+                fine[-1] += 1
+                hours[-1] += 1
+                days[-1] += 1
+                continue
+            for buckets, (width, length) in zip(grids, _GRIDS):  # noqa: B905 - costs a tenth
+                bucket = ts // width
+                if buckets and buckets[-2] == bucket:
+                    buckets[-1] += 1
+                elif not buckets or buckets[-2] < bucket:
+                    buckets += (bucket, 1)
+                    while buckets[0] <= bucket - length:
+                        del buckets[:2]
+                else:
+                    _count_late(buckets, bucket, length)
 
     def count(self, action: str, window: str, now_ms: int) -> int:
         """How often ``action`` happened in a window of `WINDOWS` that ends at ``now_ms``."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 from msgspec import field
@@ -24,22 +25,22 @@ class Habits(Tag):
     hours: list[int] = field(default_factory=list)
     weekdays: list[int] = field(default_factory=list)
 
-    def apply(self, fact: Fact) -> None:
-        """Count the fact's hour and weekday."""
-        ts = fact.ts
-        hours = self.hours
+    def apply_all(self, facts: Sequence[Fact]) -> None:
+        """Count each fact's hour and weekday."""
+        hours, weekdays = self.hours, self.weekdays
         if not hours:
             hours = self.hours = [0] * 24
-            self.weekdays = [0] * 7
-        hour = ts // HOUR_MS % 24
-        hours[hour] += 1
-        if hours[hour] >= CEILING:
-            self.hours = [count >> 1 for count in hours]
-        weekdays = self.weekdays
-        day = (ts // DAY_MS + _DAY_ZERO) % 7
-        weekdays[day] += 1
-        if weekdays[day] >= CEILING:
-            self.weekdays = [count >> 1 for count in weekdays]
+            weekdays = self.weekdays = [0] * 7
+        for fact in facts:
+            ts = fact.ts
+            hour = ts // HOUR_MS % 24
+            hours[hour] += 1
+            if hours[hour] >= CEILING:
+                hours = self.hours = [count >> 1 for count in hours]
+            day = (ts // DAY_MS + _DAY_ZERO) % 7
+            weekdays[day] += 1
+            if weekdays[day] >= CEILING:
+                weekdays = self.weekdays = [count >> 1 for count in weekdays]
 
     def hour_share(self, hour: int) -> float | None:
         """The part of the events that fell into an hour of the day, UTC."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 from msgspec import field
@@ -26,29 +27,31 @@ class Prices(Tag):
     bargains: int = 0
     compared: int = 0
 
-    def apply(self, fact: Fact) -> None:
-        """Take the fact's price in."""
-        price = fact.price
-        if price is None:
-            return
-        action = fact.action
-        met = self.stages.get(action)
-        if met is None:
-            price = float(price)
-            self.stages[action] = [price, 1.0, price, price, price]
-        else:
-            met[_SUM] += price
-            met[_COUNT] += 1.0
-            if price < met[_MIN]:
-                met[_MIN] = price
-            elif price > met[_MAX]:
-                met[_MAX] = price
-            met[_LAST] = price
-        if action == "purchase":
-            viewed = self.stages.get("view")
-            if viewed is not None:
-                self.compared += 1
-                self.bargains += price * viewed[_COUNT] < viewed[_SUM]
+    def apply_all(self, facts: Sequence[Fact]) -> None:
+        """Take each fact's price in."""
+        stages = self.stages
+        for fact in facts:
+            price = fact.price
+            if price is None:
+                continue
+            action = fact.action
+            met = stages.get(action)
+            if met is None:
+                price = float(price)
+                stages[action] = [price, 1.0, price, price, price]
+            else:
+                met[_SUM] += price
+                met[_COUNT] += 1.0
+                if price < met[_MIN]:
+                    met[_MIN] = price
+                elif price > met[_MAX]:
+                    met[_MAX] = price
+                met[_LAST] = price
+            if action == "purchase":
+                viewed = stages.get("view")
+                if viewed is not None:
+                    self.compared += 1
+                    self.bargains += price * viewed[_COUNT] < viewed[_SUM]
 
     def mean(self, action: str) -> float | None:
         """The mean price of a stage of `STAGES`; None before the first price."""

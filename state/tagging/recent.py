@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections.abc import Sequence
 from typing import Final
 
 from msgspec import field
@@ -25,23 +26,24 @@ class Recent(Tag):
     items: list[str | None] = field(default_factory=list)
     categories: list[str | None] = field(default_factory=list)
 
-    def apply(self, fact: Fact) -> None:
-        """Put the fact in its place in time and forget the oldest."""
-        ts = fact.ts
-        times = self.times
-        if times and ts < times[-1]:
-            place = bisect_right(times, ts)
-            times.insert(place, ts)
-            self.actions.insert(place, fact.action)
-            self.items.insert(place, fact.item)
-            self.categories.insert(place, fact.category)
-        else:
-            times.append(ts)
-            self.actions.append(fact.action)
-            self.items.append(fact.item)
-            self.categories.append(fact.category)
-        if len(times) > _LOOSE:
-            del times[:-RING], self.actions[:-RING], self.items[:-RING], self.categories[:-RING]
+    def apply_all(self, facts: Sequence[Fact]) -> None:
+        """Put each fact in its place in time and forget the oldest."""
+        times, actions, items, categories = self.times, self.actions, self.items, self.categories
+        for fact in facts:
+            ts = fact.ts
+            if times and ts < times[-1]:
+                place = bisect_right(times, ts)
+                times.insert(place, ts)
+                actions.insert(place, fact.action)
+                items.insert(place, fact.item)
+                categories.insert(place, fact.category)
+            else:
+                times.append(ts)
+                actions.append(fact.action)
+                items.append(fact.item)
+                categories.append(fact.category)
+            if len(times) > _LOOSE:
+                del times[:-RING], actions[:-RING], items[:-RING], categories[:-RING]
 
     def matches(
         self,
@@ -50,26 +52,29 @@ class Recent(Tag):
         until_ms: int,
         item: str | None = None,
         category: str | None = None,
-        last: int = RING,
+        enough: int = RING,
     ) -> int:
-        """How many of the ``last`` facts lie in ``(since_ms, until_ms]`` and fit.
+        """How many of the last `RING` facts lie in ``(since_ms, until_ms]`` and fit.
 
-        None for ``actions``, ``item`` or ``category`` means any.
+        None for ``actions``, ``item`` or ``category`` means any. It counts no further than to
+        ``enough``.
         """
         times = self.times
-        first = max(bisect_right(times, since_ms), len(times) - last)
+        first = max(bisect_right(times, since_ms), len(times) - RING)
         end = bisect_right(times, until_ms)
         if actions is None and item is None and category is None:
-            return max(0, end - first)
+            return min(max(0, end - first), enough)
         acted, items, categories = self.actions, self.items, self.categories
         count = 0
-        for place in range(first, end):
+        for place in range(end - 1, first - 1, -1):  # what is sought is likely near
             if (
                 (category is None or categories[place] == category)
                 and (item is None or items[place] == item)
                 and (actions is None or acted[place] in actions)
             ):
                 count += 1
+                if count == enough:
+                    break
         return count
 
     def dimensions(self, now_ms: int) -> dict[str, Value]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 from state.fact import Fact
@@ -22,23 +23,27 @@ class Sessions(Tag):
     bounces: int = 0
     longest_ms: int = 0
 
-    def apply(self, fact: Fact) -> None:
+    def apply_all(self, facts: Sequence[Fact]) -> None:
         """Continue the newest session or begin another.
 
         A late fact before the newest session belongs to one whose bounds are forgotten, and is
         left out.
         """
-        ts = fact.ts
-        if ts - self.last_ms > GAP_MS:
-            if self.events:
-                self._close()
-            self.start_ms = self.last_ms = ts
-            self.events = 1
-        elif ts >= self.last_ms:
-            self.last_ms = ts
-            self.events += 1
-        elif ts >= self.start_ms:
-            self.events += 1
+        last_ms = self.last_ms
+        for fact in facts:
+            ts = fact.ts
+            if ts - last_ms > GAP_MS:
+                if self.events:
+                    self.last_ms = last_ms
+                    self._close()
+                self.start_ms = last_ms = ts
+                self.events = 1
+            elif ts >= last_ms:
+                last_ms = ts
+                self.events += 1
+            elif ts >= self.start_ms:
+                self.events += 1
+        self.last_ms = last_ms
 
     def _close(self) -> None:
         length_ms = self.last_ms - self.start_ms

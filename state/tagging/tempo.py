@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from state.fact import Fact
 from state.tagging.base import DAY_MS, Dimension, Tag, Value, days_since, ratio, seconds_since
 
@@ -19,29 +21,34 @@ class Tempo(Tag):
     streak: int = 0
     longest_streak: int = 0
 
-    def apply(self, fact: Fact) -> None:
+    def apply_all(self, facts: Sequence[Fact]) -> None:
         """Measure the gap to the event before; a late fact counts, but moves no gap or day."""
-        ts = fact.ts
-        self.events += 1
-        gap = ts - self.last_ms
-        if gap < 0:
-            if ts < self.first_ms:
-                self.first_ms = ts
-            return
-        self.last_ms = ts
-        if not self.first_ms:
-            self.first_ms = ts
-        else:
-            self.gap_ms = gap
-            if gap > self.longest_gap_ms:
-                self.longest_gap_ms = gap
-        day = ts // DAY_MS
-        if day != self.last_day:
-            self.active_days += 1
-            self.streak = self.streak + 1 if day == self.last_day + 1 else 1
-            if self.streak > self.longest_streak:
-                self.longest_streak = self.streak
-            self.last_day = day
+        self.events += len(facts)
+        first_ms, last_ms, last_day = self.first_ms, self.last_ms, self.last_day
+        gap_ms, longest_gap_ms = self.gap_ms, self.longest_gap_ms
+        for fact in facts:
+            ts = fact.ts
+            gap = ts - last_ms
+            if gap < 0:
+                if ts < first_ms:
+                    first_ms = ts
+                continue
+            last_ms = ts
+            if not first_ms:
+                first_ms = ts
+            else:
+                gap_ms = gap
+                if gap > longest_gap_ms:
+                    longest_gap_ms = gap
+            day = ts // DAY_MS
+            if day != last_day:
+                self.active_days += 1
+                self.streak = self.streak + 1 if day == last_day + 1 else 1
+                if self.streak > self.longest_streak:
+                    self.longest_streak = self.streak
+                last_day = day
+        self.first_ms, self.last_ms, self.last_day = first_ms, last_ms, last_day
+        self.gap_ms, self.longest_gap_ms = gap_ms, longest_gap_ms
 
     def dimensions(self, now_ms: int) -> dict[str, Value]:
         """Gaps, active days and streaks as of ``now_ms``."""

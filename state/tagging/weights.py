@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from math import exp2
 from typing import ClassVar, Final, TypeVar
 
@@ -50,28 +50,32 @@ class FadingWeights(Tag):
     origin_ms: int = 0
     weights: dict[str, float] = field(default_factory=dict)
 
-    def add(self, name: str, fact: Fact) -> None:
-        """Add the weight of the fact's action to ``name``."""
-        half_lives = (fact.ts - self.origin_ms) / HALF_LIFE_MS
-        if half_lives > _REBASE_HALF_LIVES:
-            if self.weights:
-                self._rebase(fact.ts, half_lives)
-            else:  # the first of all
-                self.origin_ms = fact.ts
-            half_lives = 0.0
+    def add_all(self, names: Iterable[str | None], facts: Sequence[Fact]) -> None:
+        """Add the weight of each fact's action to its name; none to a fact without one."""
         weights = self.weights
-        weights[name] = weights.get(name, 0.0) + ACTION_WEIGHTS[fact.action] * exp2(half_lives)
-        if len(weights) > _LOOSE:
-            self.weights = dict(heaviest(weights, LIMIT))
+        for name, fact in zip(names, facts):  # noqa: B905 - made of each other
+            if name is None:
+                continue
+            half_lives = (fact.ts - self.origin_ms) / HALF_LIFE_MS
+            if half_lives > _REBASE_HALF_LIVES:
+                if weights:
+                    weights = self._rebase(fact.ts, half_lives)
+                else:  # the first of all
+                    self.origin_ms = fact.ts
+                half_lives = 0.0
+            weights[name] = weights.get(name, 0.0) + ACTION_WEIGHTS[fact.action] * exp2(half_lives)
+            if len(weights) > _LOOSE:
+                weights = self.weights = dict(heaviest(weights, LIMIT))
 
-    def _rebase(self, origin_ms: int, half_lives: float) -> None:
+    def _rebase(self, origin_ms: int, half_lives: float) -> dict[str, float]:
         faded = exp2(-half_lives)
+        self.origin_ms = origin_ms
         self.weights = {
             name: weight * faded
             for name, weight in self.weights.items()
             if weight * faded > _NEGLIGIBLE
         }
-        self.origin_ms = origin_ms
+        return self.weights
 
     def weight(self, name: str | None, now_ms: int) -> float:
         """The weight of ``name`` as of ``now_ms``; 0 when unknown."""

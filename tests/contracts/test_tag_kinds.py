@@ -9,6 +9,7 @@ from itertools import permutations
 import msgspec
 import pytest
 from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from schemas.event import ACTIONS, Consent, Device, Location, Traits
 from state.fact import Fact
@@ -132,6 +133,18 @@ def test_dimensions_have_the_types_of_the_catalogue_at_any_time(
     tag = folded(kind, facts)
     for now_ms in (START_MS - 10**12, START_MS, NOW_MS, START_MS + 10**12):
         assert_as_catalogued(tag, now_ms)
+
+
+@settings(max_examples=30)
+@given(lives(), st.integers(1, 30))
+@pytest.mark.parametrize("kind", TAG_KINDS.values(), ids=TAG_KINDS.keys())
+def test_facts_taken_in_together_make_the_tag_that_they_make_one_by_one(
+    kind: type[Tag], facts: list[Fact], together: int
+) -> None:
+    mine, tag = heard(kind, facts), kind()
+    for first in range(0, len(mine), together):
+        tag.apply_all(mine[first : first + together])
+    assert tag == folded(kind, facts)
 
 
 @settings(max_examples=30)
