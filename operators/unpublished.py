@@ -12,10 +12,11 @@ from typing import Final
 
 import msgspec
 
+from state.chunk import Chunk
+
 CHUNK_ENTRIES: Final = 64
 
 _PUBLISHED: Final = -1
-_encode: Final = msgspec.msgpack.Encoder().encode
 _decode: Final = msgspec.msgpack.Decoder(list[tuple[str, int]]).decode
 
 
@@ -31,13 +32,14 @@ class Unpublished:
     def __init__(self, get: Callable[[str], bytes | None], chunks: int = 0) -> None:
         self.chunks = chunks
         self.since: dict[str, int] = {}
-        self._open: list[tuple[str, int]] = []
+        self._open = Chunk()
         self._changed = False
         self._writes: dict[str, bytes] = {}
         for number in range(chunks):
             stored = get(_key(number))
-            self._open = [] if stored is None else _decode(stored)
-            for customer, since in self._open:
+            entries = [] if stored is None else _decode(stored)
+            self._open = Chunk(entries)
+            for customer, since in entries:
                 if since == _PUBLISHED:
                     self.since.pop(customer, None)
                 else:
@@ -60,23 +62,23 @@ class Unpublished:
         """All have been published."""
         self.since.clear()
         self.chunks = 0
-        self._open = []
+        self._open = Chunk()
         self._changed = False
         self._writes = {}
 
     def take_writes(self) -> dict[str, bytes]:
         """What must be written, with the number of chunks, for it to survive."""
         if self._changed:
-            self._writes[_key(self.chunks - 1)] = _encode(self._open)
+            self._writes[_key(self.chunks - 1)] = self._open.encode()
             self._changed = False
         writes, self._writes = self._writes, {}
         return writes
 
     def _append(self, customer: str, since: int) -> None:
-        if not self.chunks or len(self._open) >= CHUNK_ENTRIES:
+        if not self.chunks or self._open.count >= CHUNK_ENTRIES:
             if self._changed:
-                self._writes[_key(self.chunks - 1)] = _encode(self._open)
-            self._open = []
+                self._writes[_key(self.chunks - 1)] = self._open.encode()
+            self._open = Chunk()
             self.chunks += 1
         self._open.append((customer, since))
         self._changed = True

@@ -14,10 +14,13 @@ from typing import Final
 
 import msgspec
 
+from state.chunk import Chunk
+
 BUCKET_MS: Final = 3_600_000
 CHUNK_ENTRIES: Final = 64
 
 _INDEX: Final = "\x00due"
+_NEVER: Final = 1 << 62
 _encode: Final = msgspec.msgpack.Encoder().encode
 _decode_index: Final = msgspec.msgpack.Decoder(dict[int, int]).decode
 _decode_chunk: Final = msgspec.msgpack.Decoder(list[tuple[int, str]]).decode
@@ -37,9 +40,11 @@ class DueList:
         self._get = get
         index = get(_INDEX)
         self._chunks: dict[int, int] = {} if index is None else _decode_index(index)
-        self._open: dict[int, list[tuple[int, str]]] = {}
+        self._open: dict[int, Chunk] = {}
         self._heap: list[tuple[int, str]] = []
         self._loaded: set[int] = set()
+        self._next = min(self._chunks, default=_NEVER)
+        """The first bucket that is not loaded."""
         self._writes: dict[str, bytes | None] = {}
         self._touched: set[int] = set()
         self._index_changed = False
@@ -56,14 +61,13 @@ class DueList:
     def pop_due(self, clock_ms: int) -> list[str]:
         """The customers whose hints are not after ``clock_ms``, earliest first, each once."""
         current = clock_ms // BUCKET_MS
-        if self._chunks or self._open:
-            for bucket in [b for b in self._buckets() if b <= current and b not in self._loaded]:
-                self._load(bucket)
+        while self._next <= current:
+            self._load(self._next)
         due: dict[str, None] = {}
         heap = self._heap
         while heap and heap[0][0] <= clock_ms:
             due[heappop(heap)[1]] = None
-        for bucket in [b for b in self._loaded if b < current]:
+        for bucket in [bucket for bucket in self._loaded if bucket < current]:
             self._drop(bucket)
         return list(due)
 
@@ -71,7 +75,7 @@ class DueList:
         """What must be written for the list to survive; None deletes the key."""
         for bucket in self._touched:
             number = self._chunks[bucket] - 1
-            self._writes[_chunk_key(bucket, number)] = _encode(self._open[bucket])
+            self._writes[_chunk_key(bucket, number)] = self._open[bucket].encode()
         self._touched.clear()
         if self._index_changed:
             self._writes[_INDEX] = _encode(self._chunks)
@@ -82,30 +86,27 @@ class DueList:
     def has_due(self, clock_ms: int) -> bool:
         """Whether `pop_due` may return somebody."""
         current = clock_ms // BUCKET_MS
-        return (bool(self._heap) and self._heap[0][0] <= clock_ms) or any(
-            bucket <= current and bucket not in self._loaded for bucket in self._chunks
-        )
+        return (bool(self._heap) and self._heap[0][0] <= clock_ms) or self._next <= current
 
-    def _buckets(self) -> list[int]:
-        return sorted(self._chunks)
-
-    def _open_chunk(self, bucket: int) -> list[tuple[int, str]]:
+    def _open_chunk(self, bucket: int) -> Chunk:
         chunk = self._open.get(bucket)
         if chunk is None and bucket in self._chunks:
             stored = self._get(_chunk_key(bucket, self._chunks[bucket] - 1))
-            chunk = self._open[bucket] = [] if stored is None else _decode_chunk(stored)
-        if chunk is None or len(chunk) >= CHUNK_ENTRIES:
-            if chunk is not None and bucket in self._touched:
-                self._writes[_chunk_key(bucket, self._chunks[bucket] - 1)] = _encode(chunk)
+            chunk = self._open[bucket] = Chunk(() if stored is None else _decode_chunk(stored))
+        if chunk is None or chunk.count >= CHUNK_ENTRIES:
+            if chunk is None:
+                self._next = min(self._next, bucket)
+            elif bucket in self._touched:
+                self._writes[_chunk_key(bucket, self._chunks[bucket] - 1)] = chunk.encode()
             self._chunks[bucket] = self._chunks.get(bucket, 0) + 1
             self._index_changed = True
-            chunk = self._open[bucket] = []
+            chunk = self._open[bucket] = Chunk()
         return chunk
 
     def _load(self, bucket: int) -> None:
         for number in range(self._chunks[bucket]):
             if number == self._chunks[bucket] - 1 and bucket in self._open:
-                entries = self._open[bucket]
+                entries = _decode_chunk(self._open[bucket].encode())
             else:
                 key = _chunk_key(bucket, number)
                 stored = self._writes.get(key) or self._get(key)
@@ -113,6 +114,9 @@ class DueList:
             for entry in entries:
                 heappush(self._heap, entry)
         self._loaded.add(bucket)
+        self._next = min(
+            (each for each in self._chunks if each not in self._loaded), default=_NEVER
+        )
 
     def _drop(self, bucket: int) -> None:
         for number in range(self._chunks.pop(bucket, 0)):
