@@ -29,6 +29,7 @@ YEAR_2000_MS: Final = 946_684_800_000
 _KEPT_PAYLOAD_BYTES: Final = 4_096
 _ACTION: Final = re.compile(r"[a-z][a-z0-9_]{0,31}")
 _OUTCOME_KINDS: Final = frozenset(get_args(OutcomeKind))
+_PLAIN_ACTIONS: Final = frozenset(ACTIONS) - _OUTCOME_KINDS
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
 _UNREADABLE: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 """What decoding raises for bytes that it cannot read; the last for brackets a thousand deep."""
@@ -56,14 +57,15 @@ def decode_event(raw: bytes) -> BehaviorEvent:
     """
     event = _decode(_event, raw)
     _check_ids(event.event_id, event.user_id)
-    if event.action not in ACTIONS and not _ACTION.fullmatch(event.action):
+    action = event.action
+    if action in _PLAIN_ACTIONS:
+        return event
+    if action not in ACTIONS and not _ACTION.fullmatch(action):
         raise InvalidRecord(
-            "wrong_type", f"action {event.action!r}: want a lower-case word such as 'add_to_list'"
+            "wrong_type", f"action {action!r}: want a lower-case word such as 'add_to_list'"
         )
-    if event.action in _OUTCOME_KINDS:
-        raise InvalidRecord(
-            "wrong_type", f"action {event.action!r} is an outcome: send it to {OUTCOMES}"
-        )
+    if action in _OUTCOME_KINDS:
+        raise InvalidRecord("wrong_type", f"action {action!r} is an outcome: send it to {OUTCOMES}")
     return event
 
 
@@ -97,7 +99,8 @@ def decode_control(raw: bytes) -> ControlRecord:
 def _decode(decoder: msgspec.json.Decoder[T], raw: bytes) -> T:
     if len(raw) > MAX_EVENT_BYTES:
         raise InvalidRecord("oversized", f"{len(raw)} bytes; at most {MAX_EVENT_BYTES} are read")
-    _check_utf8(raw)
+    if not raw.isascii():
+        _check_utf8(raw)
     try:
         record = decoder.decode(raw)
     except _UNREADABLE as error:

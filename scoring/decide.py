@@ -7,9 +7,10 @@ marketing at most one message comes of it; what is owed to the customer goes bes
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import cache
 from typing import TYPE_CHECKING
 
-from xxhash import xxh3_128_hexdigest
+from msgspec import Struct
 
 from schemas.audit import Candidate as CandidateAudit
 from schemas.control import Campaign
@@ -22,7 +23,7 @@ from scoring.emit import Emit, Step
 from scoring.features import FEATURE_HASH, customer_features, did_before
 from scoring.gates import Candidate, first_refusal, in_order
 from scoring.gates.arbitration import LOST, appraise, features_of, rank
-from scoring.gates.base import is_transactional
+from scoring.gates.base import decision_id, is_transactional
 from scoring.gates.channel import Choice, choose
 from scoring.model import PRIOR_VERSION
 from scoring.rewards import expiry
@@ -38,11 +39,6 @@ if TYPE_CHECKING:
 
 Wish = tuple[Campaign, Trigger, int]
 """A campaign that wants to speak, what set it off, and when its reason arose."""
-
-
-def decision_id(user_id: str, campaign_id: str, event_id: str) -> str:
-    """The id of the decision that an event triggers for a campaign: the same whenever made."""
-    return "d" + xxh3_128_hexdigest(f"{user_id}\x1f{campaign_id}\x1f{event_id}".encode())[:24]
 
 
 def decide(
@@ -123,10 +119,8 @@ class _Moment:
         variant = ""
         if world.experiments:
             spec, variant = world.treatment(spec, self.user_id)
-        name = decision_id(self.user_id, spec.id, trigger.event_id)
         candidate = Candidate(
             self.user_id,
-            name,
             spec,
             trigger,
             trigger.at_ms,
@@ -138,7 +132,7 @@ class _Moment:
             segmentation=world.segmentation,
             variant=variant,
         )
-        sealed = world.sealed.get(name) if world.sealed else None
+        sealed = world.sealed.get(candidate.decision_id) if world.sealed else None
         if sealed is not None:
             self._make_again(candidate, sealed)
             return
@@ -304,6 +298,12 @@ class _Moment:
         return Emit(AUDIT, self.user_id, record)
 
 
+@cache
+def _kind(trigger: type[Struct]) -> str:
+    """What a kind of trigger is called."""
+    return str(trigger.__struct_config__.tag)
+
+
 def _waiting(candidate: Candidate) -> Armed:
     """What the book keeps of a candidate until the quiet hours end."""
     trigger = candidate.trigger
@@ -342,7 +342,7 @@ def _decision(
         user_id=candidate.user_id,
         campaign_id=spec.id,
         campaign_version=spec.version,
-        trigger=str(type(spec.trigger).__struct_config__.tag),
+        trigger=_kind(type(spec.trigger)),
         trigger_event_id=trigger.event_id,
         channel=choice.channel,
         propensity=choice.propensity,

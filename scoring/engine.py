@@ -15,7 +15,6 @@ from msgspec import Struct
 from schemas.errors import UserMistake
 from scoring.budget_plan import BudgetPlan, ChannelTerms, optimize_budget
 from scoring.campaigns.base import Trigger
-from scoring.decide import decision_id
 from scoring.features import customer_features
 from scoring.gates import Candidate
 from scoring.gates.arbitration import appraise
@@ -96,7 +95,6 @@ class MarketingEngine:
         trigger = Trigger(event_id, moment_ms, moment_ms, item_id, category, brand, price)
         candidate = Candidate(
             user_id,
-            decision_id(user_id, campaign_id, event_id),
             spec,
             trigger,
             moment_ms,

@@ -200,14 +200,15 @@ def best_offer(
     prices: PriceList,
     model: LogisticModel,
     features: list[float],
+    score: float,
     decision_id: str,
     price: float | None,
     item: CatalogueItem | None,
 ) -> Priced | None:
     """The offer of a decision about an item, which may be none; None when none is allowed.
 
-    ``features`` are those of the campaign as it stands; ``price`` is what the trigger says of the
-    item's, which goes before the catalogue's.
+    ``features`` are those of the campaign as it stands, and ``score`` is theirs; ``price`` is what
+    the trigger says of the item's, which goes before the catalogue's.
     """
     margin_ratio = None
     if item is not None:
@@ -216,7 +217,7 @@ def best_offer(
     bargain_share = features[BARGAIN_SHARE]
     weights = model.weights
     moment = Moment(
-        _logit(model.score(features)),
+        _logit(score),
         weights[DISCOUNT] + weights[DISCOUNT_FOR_BARGAINER] * bargain_share,
         bargain_share,
         price,

@@ -14,7 +14,7 @@ from schemas.audit import UNANSWERED
 from schemas.errors import InvalidRecord
 from schemas.event import BehaviorEvent, Consent
 from schemas.outcome import CHANNELS, ORDER_KINDS, Outcome
-from schemas.wire import instant_ms
+from schemas.wire import YEAR_2000_MS, instant_ms
 from scoring.attribution import drop_touch, give_back, is_organic, take_order
 from scoring.campaigns.base import Seen, Watch, trigger_of
 from scoring.campaigns.index import Index
@@ -43,7 +43,7 @@ def event_time(ts: int | str, ingested_ms: int, world: World) -> int:
         InvalidRecord: bad_timestamp; or future_timestamp, further ahead of the broker's clock
             than the policy tolerates.
     """
-    moment = instant_ms(ts)
+    moment = ts if type(ts) is int and ts >= YEAR_2000_MS else instant_ms(ts)
     ahead = moment - ingested_ms
     if ahead > world.policy.future_tolerance_ms:
         raise InvalidRecord(
@@ -238,8 +238,15 @@ def _end_waits(fact: Fact, book: Book, index: Index) -> None:
     """End the waits that a fact, perhaps a late one, ends."""
     ended, armed = index.ended_by(fact.action), book.armed
     if ended:
-        over = [k for k, wait in armed.items() if k in ended and ended[k].ends(fact, wait)]
-        for key in over:
+        over: list[str] | None = None
+        for key, wait in armed.items():
+            watch = ended.get(key)
+            if watch is not None and watch.ends(fact, wait):
+                if over is None:
+                    over = [key]
+                else:
+                    over.append(key)
+        for key in over or ():
             del armed[key]
 
 

@@ -23,10 +23,14 @@ def because(model: LogisticModel, features: Sequence[float]) -> tuple[str, ...]:
     effects = list(map(mul, model.weights, features))
     sizes = list(map(abs, effects))
     told = []
-    for size in sorted(sizes)[: -TOLD - 1 : -1]:
-        if size >= _LEAST:
-            place = sizes.index(size)
-            sizes[place] = -1.0  # so that of two alike each is told
-            factor = exp(max(-_MOST, min(_MOST, effects[place])))
-            told.append(f"{_MEANINGS[place]}: odds x {factor:.3g}")
+    for _ in range(TOLD):
+        size = max(sizes)
+        if not size >= _LEAST:
+            break
+        place = sizes.index(size)
+        sizes[place] = -1.0  # so that of two alike each is told
+        effect = effects[place]
+        if size > _MOST:
+            effect = _MOST if effect > 0 else -_MOST
+        told.append(f"{_MEANINGS[place]}: odds x {exp(effect):.3g}")
     return tuple(told)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC
-from typing import Final
+from typing import Final, NamedTuple
 
 from msgspec.structs import replace
 from xxhash import xxh3_64_intdigest
@@ -31,6 +32,7 @@ from schemas.decision import Decision
 from schemas.errors import InvalidRecord, RefusedControl
 from schemas.experiment import Experiment
 from schemas.learning_rules import CampaignRules, Learning, learning_faults
+from schemas.outcome import Channel
 from schemas.pricing import LearnedResponse
 from schemas.triggers import fault
 from schemas.wire import decode_control
@@ -39,10 +41,11 @@ from scoring.campaigns.grid import PlaceGrid
 from scoring.campaigns.index import Index
 from scoring.experiments.assignment import faults, overlaps, treated, variant_of
 from scoring.gates import Chain, chain, check
-from scoring.learning import NO_CASE, limits_of, policy_of, switched_off, wish_of
+from scoring.learning import NO_CASE, limits_of, switched_off, wish_of
 from scoring.model import LogisticModel, prior_model, verify
 from scoring.offers import PriceList
 from scoring.pacing import Prices
+from scoring.policies import POLICIES
 from scoring.policies.base import arm_of
 from scoring.policies.context import CONTEXTS, context_of
 from scoring.policies.steer import steered
@@ -52,6 +55,7 @@ from state.loans import Leases
 from state.mix import HOUR_MS
 from state.profile import Profile
 
+_CONTEXTUAL: Final = frozenset(name for name, policy in POLICIES.items() if policy.contextual)
 _CASES: Final = {context: place for place, context in enumerate(CONTEXTS)}
 
 AUDITED_SHARE: Final = 16
@@ -65,6 +69,21 @@ HOT_MODELS: Final = 4
 def is_audited(user_id: str, share: int = AUDITED_SHARE) -> bool:
     """Whether every refusal of this customer is audited in full."""
     return xxh3_64_intdigest(user_id.encode()) % share == 0
+
+
+class Sharing(NamedTuple):
+    """Channels that are not switched off, their shares, and a message's mean cost, in money."""
+
+    channels: tuple[Channel, ...]
+    shares: tuple[float, ...]
+    cost: float
+
+
+class _Plan(NamedTuple):
+    """The shares of all of a campaign's channels, and what was asked of them before."""
+
+    shares: dict[str, float]
+    sharings: dict[tuple[Channel, ...], Sharing]
 
 
 class World:
@@ -107,7 +126,7 @@ class World:
         self._index: Index | None = None
         self._chain_of: dict[str, str] = {}
         self._price_lists: dict[tuple[str, str], PriceList] = {}
-        self._plans: dict[tuple[str, str, int], dict[str, float]] = {}
+        self._plans: dict[tuple[str, str, int], _Plan] = {}
         self._trials: dict[str, Experiment] = {}
         self._treated: dict[tuple[str, str], Campaign] = {}
         self._chains: dict[str, Chain] = {}
@@ -152,23 +171,28 @@ class World:
 
     def case(self, spec: Campaign, profile: Profile, at_ms: int) -> int:
         """The context to choose a channel in, `NO_CASE` where the policy has no use for one."""
-        if not policy_of(self.rules(spec).policy).contextual:
+        if (spec.learning or self.policy.learning).policy not in _CONTEXTUAL:
             return NO_CASE
         where = zone_of(profile, zone(self.policy.default_zone) or UTC)
         hour = (at_ms + offset_ms(at_ms, where)) // HOUR_MS % 24
         return _CASES[context_of(profile, hour)]
 
-    def shares(
-        self, spec: Campaign, variant: str, case: int, channels: tuple[str, ...]
-    ) -> tuple[float, ...]:
-        """The shares of these channels: of the mix that `learn` has put in force.
+    def sharing(
+        self, spec: Campaign, variant: str, case: int, channels: tuple[Channel, ...]
+    ) -> Sharing:
+        """What these channels share: of the mix that `learn` has put in force.
 
-        Where there is none yet, of what the policy makes of what is known. 0 is switched off.
+        Where there is none yet, of what the policy makes of what is known.
         """
         plan = self._plans.get((spec.id, variant, case))
         if plan is None:
-            plan = self._plans[spec.id, variant, case] = self._plan(spec, variant, case)
-        return tuple([plan[channel] for channel in channels])
+            plan = self._plans[spec.id, variant, case] = _Plan(self._plan(spec, variant, case), {})
+        found = plan.sharings.get(channels)
+        if found is None:
+            found = plan.sharings[channels] = sharing(
+                plan.shares, channels, self.policy.channel_cost
+            )
+        return found
 
     def _plan(self, spec: Campaign, variant: str, case: int) -> dict[str, float]:
         rules, channels = self.rules(spec), spec.channels
@@ -470,6 +494,16 @@ class World:
     def _prior(self) -> LogisticModel:
         policy = self.policy
         return prior_model(policy.prior_alpha / (policy.prior_alpha + policy.prior_beta))
+
+
+def sharing(
+    shares: Mapping[str, float], channels: tuple[Channel, ...], costs: Mapping[str, float]
+) -> Sharing:
+    """What some channels share, without those that are switched off."""
+    awake = tuple([channel for channel in channels if shares[channel] > 0])
+    mine = tuple([shares[channel] for channel in awake])
+    spent = sum(share * costs.get(channel, 0.0) for share, channel in zip(mine, awake, strict=True))
+    return Sharing(awake, mine, spent / sum(mine) if mine else 0.0)
 
 
 def _age(record: ControlRecord) -> int:

@@ -23,7 +23,7 @@ from schemas.errors import InvalidRecord
 from schemas.reasons import REASONS
 from schemas.topics import OUTCOMES
 from schemas.wire import encode, instant_ms
-from scoring.decide import decision_id
+from scoring.gates.base import decision_id
 from scoring.world import AUDITED_SHARE, is_audited
 
 

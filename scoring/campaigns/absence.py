@@ -46,10 +46,11 @@ class AbsenceWatch(Waits):
 
     def on_fact(self, seen: Seen) -> Iterable[Spoken]:
         """Begin the wait, or begin it anew; nobody speaks at once."""
-        fact = seen.fact
-        begun_ms = self.begun_ms(seen.customer.book)
-        if (begun_ms is None or fact.ts >= begun_ms) and not self._already_ended(
-            fact, seen.customer
+        fact, customer = seen.fact, seen.customer
+        book, ts = customer.book, fact.ts
+        begun = book.armed.get(self.key)
+        if (begun is None or ts >= begun.event_ms) and not (
+            ts < book.newest_ms and self._already_ended(fact, customer)
         ):
             self.arm(seen)
         return ()
@@ -63,6 +64,4 @@ class AbsenceWatch(Waits):
     def _already_ended(self, fact: Fact, customer: Customer) -> bool:
         """Whether an end that arrived earlier happened later than this out-of-order beginning."""
         newest_ms = customer.book.newest_ms
-        if fact.ts >= newest_ms:
-            return False
-        return customer.count_recent(self.ended_by, fact.ts, newest_ms) > 0
+        return customer.count_recent(self.ended_by, fact.ts, newest_ms, enough=1) > 0

@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from schemas.control import Campaign
 from schemas.event import TAGS
@@ -21,6 +22,7 @@ from state.book import Armed, Book, Note
 from state.customer import Customer
 from state.fact import Fact
 from state.profile import Profile
+from state.tagging.recent import RING
 
 if TYPE_CHECKING:
     from scoring.world import World
@@ -59,7 +61,8 @@ class Seen:
     """A fact as watches are shown it, with what they work out for each other."""
 
     __slots__ = (
-        "_before", "_counts", "_views", "customer", "event_id", "fact", "ingested_ms", "world",
+        "_before", "_counts", "_trigger", "_views", "customer", "event_id", "fact", "ingested_ms",
+        "world",
     )  # fmt: skip
 
     def __init__(
@@ -70,23 +73,26 @@ class Seen:
         self.ingested_ms = ingested_ms
         self.customer = customer
         self.world = world
-        self._counts: dict[object, int] = {}
-        self._views: dict[int, View] = {}
+        self._counts: dict[object, int] | None = None
+        self._views: dict[int, View] | None = None
         self._before: View | None = None
+        self._trigger: Trigger | None = None
 
     def trigger(self, **about: Any) -> Trigger:
-        """A trigger about this fact."""
-        fact = self.fact
-        return Trigger(
-            self.event_id,
-            fact.ts,
-            self.ingested_ms,
-            fact.item,
-            fact.category,
-            fact.brand,
-            fact.price,
-            **about,
-        )
+        """A trigger about this fact; without more to say of it, the same for all."""
+        made = self._trigger
+        if made is None:
+            fact = self.fact
+            made = self._trigger = Trigger(
+                self.event_id,
+                fact.ts,
+                self.ingested_ms,
+                fact.item,
+                fact.category,
+                fact.brand,
+                fact.price,
+            )
+        return replace(made, **about) if about else made
 
     def armed(self, due_ms: int, **about: Any) -> Armed:
         """A wait about this fact."""
@@ -109,23 +115,31 @@ class Seen:
         within_ms: int,
         item: str | None = None,
         category: str | None = None,
+        enough: int = RING,
     ) -> int:
-        """How many facts like this lie in the window that ends with it; counted once for all."""
-        wanted = (actions, within_ms, item, category)
-        count = self._counts.get(wanted)
+        """How many facts like this lie in the window that ends with it, up to ``enough``.
+
+        Counted once for all who ask the same.
+        """
+        wanted = (actions, within_ms, item, category, enough)
+        counts = self._counts
+        if counts is None:
+            counts = self._counts = {}
+        count = counts.get(wanted)
         if count is None:
             ts = self.fact.ts
-            count = self.customer.count_recent(actions, ts - within_ms, ts, item, category)
-            self._counts[wanted] = count
+            count = self.customer.count_recent(actions, ts - within_ms, ts, item, category, enough)
+            counts[wanted] = count
         return count
 
     def view_at(self, now_ms: int) -> View:
         """The customer's profile as it is at a moment if nothing more happens."""
-        view = self._views.get(now_ms)
+        views = self._views
+        if views is None:
+            views = self._views = {}
+        view = views.get(now_ms)
         if view is None:
-            view = self._views[now_ms] = View(
-                self.customer.profile(), now_ms, self.world.segmentation
-            )
+            view = views[now_ms] = View(self.customer.profile(), now_ms, self.world.segmentation)
         return view
 
     def before(self) -> View:

@@ -35,7 +35,11 @@ class EventWatch(Watch):
             self._same = trigger.same
             self.actions = names(trigger.actions)
         self._levels: Final = [
-            (within_ms, sorted(level, key=lambda each: (each[0], each[1].id)))
+            (
+                within_ms,
+                max(at_least for at_least, _ in level),
+                sorted(level, key=lambda each: (each[0], each[1].id)),
+            )
             for within_ms, level in sorted(levels.items())
         ]
 
@@ -60,7 +64,7 @@ class EventWatch(Watch):
             category = fact.category
             countable = category is not None
         spoken: list[Spoken] = []
-        for within_ms, level in self._levels:
+        for within_ms, enough, level in self._levels:
             count = 0
             for at_least, spec in level:
                 if spoke and resting(spec, fact.ts, book):
@@ -68,7 +72,7 @@ class EventWatch(Watch):
                 if at_least > 1:
                     if not countable:
                         break
-                    count = count or seen.count(self.actions, within_ms, item, category)
+                    count = count or seen.count(self.actions, within_ms, item, category, enough)
                     if count < at_least:
                         break
                 spoken.append((spec, seen.trigger()))

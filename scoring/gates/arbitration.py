@@ -27,17 +27,21 @@ def appraise(candidate: Candidate, customer_part: list[float], world: World) -> 
     """Choose the offer, score it and work out what it is worth; a reason if that is too little."""
     spec, trigger = candidate.spec, candidate.trigger
     model = world.model_for(candidate.user_id, candidate.variant)
-    if not share_out(candidate, world):
+    candidate.case = world.case(spec, candidate.profile, candidate.at_ms)
+    sharing = world.sharing(spec, candidate.variant, candidate.case, candidate.channels)
+    candidate.channels, candidate.shares, cost = sharing
+    if not candidate.shares:
         return "switched_off"
     features = _features(candidate, customer_part)
     item = world.catalogue.get(trigger.item) if trigger.item is not None else None
     prices, name = world.price_list(spec, candidate.variant), candidate.decision_id
-    priced = best_offer(prices, model, features, name, trigger.price, item)
+    score = model.score(features)
+    priced = best_offer(prices, model, features, score, name, trigger.price, item)
     if priced is None:
         return "no_offer"
     if prices.chooses:
         features = with_offer(features, priced.offer)
-    score = model.score(features)
+        score = model.score(features)
     if not isfinite(score):
         score, candidate.score_failed = _prior(world.policy), True
     candidate.offer = priced.offer
@@ -45,24 +49,13 @@ def appraise(candidate: Candidate, customer_part: list[float], world: World) -> 
     money = world.prices
     if money is not None and not money.hold(candidate.at_ms):
         money = None
-    candidate.value = priced.expected_margin - _cost(candidate, world, money)
+    if money is not None:
+        cost = _cost(candidate, world, money)
+    candidate.value = priced.expected_margin - cost
     if score < spec.min_score:
         return "low_score"
     dear = money is not None and money.short and candidate.value < 0
     return BELOW_PRICE if dear and spec.budget is not None and not is_transactional(spec) else None
-
-
-def share_out(candidate: Candidate, world: World) -> bool:
-    """Give each channel its share, and leave out those that are switched off; False if all are."""
-    spec, variant = candidate.spec, candidate.variant
-    candidate.case = world.case(spec, candidate.profile, candidate.at_ms)
-    shares = world.shares(spec, variant, candidate.case, candidate.channels)
-    if not all(shares):
-        open_ = [each for each in zip(candidate.channels, shares, strict=True) if each[1] > 0]
-        candidate.channels = tuple([channel for channel, _ in open_])
-        shares = tuple([share for _, share in open_])
-    candidate.shares = shares
-    return bool(shares)
 
 
 def features_of(
@@ -80,14 +73,14 @@ def rank(rivals: list[Candidate]) -> None:
         rivals.sort(key=lambda candidate: (-candidate.value, candidate.spec.id))
 
 
-def _cost(candidate: Candidate, world: World, prices: Prices | None) -> float:
-    """What a message takes from others: its cost at the price of money, if there is one.
+def _cost(candidate: Candidate, world: World, prices: Prices) -> float:
+    """What a message takes from others: its cost at the price of money.
 
     By the chances of each channel to be chosen.
     """
     costs = world.policy.channel_cost
     spent = sum(
-        share * costs.get(channel, 0.0) * (1.0 if prices is None else prices.factor(channel))
+        share * costs.get(channel, 0.0) * prices.factor(channel)
         for share, channel in zip(candidate.shares, candidate.channels, strict=True)
     )
     return spent / sum(candidate.shares)

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from msgspec import Struct
+from xxhash import xxh3_128_hexdigest
 
 from schemas.control import Campaign, CatalogueItem, Segmentation
 from schemas.decision import Offer
@@ -23,6 +24,11 @@ if TYPE_CHECKING:
     from state.purse import Purse
 
 
+def decision_id(user_id: str, campaign_id: str, event_id: str) -> str:
+    """The id of the decision that an event triggers for a campaign: the same whenever made."""
+    return "d" + xxh3_128_hexdigest(f"{user_id}\x1f{campaign_id}\x1f{event_id}".encode())[:24]
+
+
 class Candidate(Struct):
     """A campaign that was set off for a customer, on its way through the gates.
 
@@ -31,10 +37,10 @@ class Candidate(Struct):
     the campaign as the customer's ``variant`` has it; ``shares`` are those of the channels.
     ``considered`` is set when it came as far as to be appraised and is not held out: from there on
     a variant makes a difference.
+    ``name`` is the `decision_id` once it was asked for.
     """
 
     user_id: str
-    decision_id: str
     spec: Campaign
     trigger: Trigger
     at_ms: int
@@ -56,6 +62,16 @@ class Candidate(Struct):
     score_failed: bool = False
     segmentation: Segmentation | None = None
     considered: bool = False
+    name: str = ""
+
+    @property
+    def decision_id(self) -> str:
+        """The id of its decision; most candidates come to nothing before anybody asks."""
+        name = self.name
+        if not name:
+            name = decision_id(self.user_id, self.spec.id, self.trigger.event_id)
+            self.name = name
+        return name
 
     @property
     def lasts_until_ms(self) -> int:

@@ -96,11 +96,12 @@ def draw(decision_id: str, shares: Sequence[float]) -> tuple[int, float] | None:
     Give 0 as the share of an arm that sleeps; what it had goes to the others in proportion. None
     when no share is left, as when a kill switch has taken all arms but those that sleep.
     """
-    awake = [place for place, share in enumerate(shares) if share > 0]
-    if not awake:
+    edges = list(accumulate(shares))  # a share of 0 moves no edge, so nothing falls before it
+    total = edges[-1] if edges else 0.0
+    if not total > 0:
         return None
-    edges = list(accumulate(shares[place] for place in awake))
-    place = awake[bisect_right(edges[:-1], _uniform(decision_id) * edges[-1])]
+    last = edges.index(total)
+    place = bisect_right(edges, _uniform(decision_id) * total, 0, last)
     return place, share_of(shares, place)
 
 

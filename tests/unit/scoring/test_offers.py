@@ -275,17 +275,23 @@ def test_the_models_own_weights_are_its_response_of_clicks():
     features[BARGAIN_SHARE] = 0.5
     stated = with_offer(features, Offer("coupon", 0.1))
     item = CatalogueItem("i", price=200.0, margin_ratio=0.5)
-    found = best_offer(PriceList(campaign(one())), model, stated, "d", None, item)
+    found = best_offer(
+        PriceList(campaign(one())), model, stated, model.score(stated), "d", None, item
+    )
     assert found is not None
     assert found.click == pytest.approx(model.score(with_offer(stated, found.offer)))
     assert found.margin == pytest.approx(200 * (0.5 - found.offer.discount_ratio))
-    dearer = best_offer(PriceList(campaign(one())), model, stated, "d", 100.0, item)
+    dearer = best_offer(
+        PriceList(campaign(one())), model, stated, model.score(stated), "d", 100.0, item
+    )
     assert dearer is not None
     assert dearer.margin == pytest.approx(100 * (0.5 - dearer.offer.discount_ratio))
 
 
 def test_without_a_model_the_prior_is_the_click():
     features = [0.0] * len(FEATURES)
-    found = best_offer(PriceList(campaign(one())), prior_model(0.05), features, "d", None, None)
+    found = best_offer(
+        PriceList(campaign(one())), prior_model(0.05), features, 0.05, "d", None, None
+    )
     assert found is not None
     assert found.click == pytest.approx(0.05)
