@@ -126,12 +126,8 @@ class _Shard(NamedTuple):
     stored: dict[str, _Stored]
 
 
-class _Stored(NamedTuple):
-    """A customer as written: time of the newest fact, revision, and the bytes."""
-
-    newest_ms: int
-    revision: int
-    data: bytes
+_Stored = tuple[int, int, bytes]
+"""A customer as written: time of the newest fact, revision, and the bytes."""
 
 
 _Record = tuple[str, int, int, int, str]
@@ -392,26 +388,28 @@ class _Batch:
         stored = self.stored.pop(user_id, None)
         if stored is None:  # it waited since before a restart
             customer = self.decider.customer(self.name, user_id, self.store)
-            stored = _stored(customer)
-        snapshot = b2a_base64(stored.data, newline=False).decode("ascii")
-        profile = Profile(user_id, stored.newest_ms, stored.revision, since, snapshot)
+            stored = customer.book.newest_ms, customer.book.revision, customer.encode()
+        newest_ms, revision, data = stored
+        snapshot = b2a_base64(data, newline=False).decode("ascii")
+        profile = Profile(user_id, newest_ms, revision, since, snapshot)
         self.outputs.append(_output(topics.PROFILES, user_id, encode(profile)))
 
     def _commit(self, *, publish: bool = False) -> list[str]:
         dirty: dict[str, bytes | None] = {}
         unpublished = self.unpublished
+        changed, stored = unpublished.since, self.stored
         for user_id, (customer, since) in self.touched.items():
             book = customer.book
-            wake_ms = book.wake_at_ms()
-            if wake_ms is not None and (not book.hints or wake_ms < book.hints[0]):
-                book.hints.insert(0, wake_ms)
+            wake_ms, hints = book.wake_at_ms(), book.hints
+            if wake_ms is not None and (not hints or wake_ms < hints[0]):
+                hints.insert(0, wake_ms)
                 self.due.add(user_id, wake_ms)
-            stored = _stored(customer)
-            dirty[user_id] = stored.data
-            if book.revision != since:
+            data = dirty[user_id] = customer.encode()
+            if user_id not in changed:
+                if book.revision == since:
+                    continue
                 unpublished.note(user_id, since)
-            if user_id in unpublished.since:
-                self.stored[user_id] = stored
+            stored[user_id] = (book.newest_ms, book.revision, data)
         if publish or len(unpublished.since) > self.decider.unpublished_limit:
             self._publish_profiles()
         dirty.update(unpublished.take_writes())
@@ -423,11 +421,6 @@ class _Batch:
         dirty[_SHARD] = _encode_shard((self.clock.encode(), unpublished.chunks))
         self.store.put_all(dirty)
         return self.outputs
-
-
-def _stored(customer: Customer) -> _Stored:
-    book = customer.book
-    return _Stored(book.newest_ms, book.revision, customer.encode())
 
 
 def _in_order(records: Sequence[str]) -> list[_Record]:

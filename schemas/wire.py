@@ -39,6 +39,7 @@ encode: Final = msgspec.json.Encoder().encode
 
 _event: Final = msgspec.json.Decoder(BehaviorEvent)
 _outcome: Final = msgspec.json.Decoder(Outcome)
+_fields: Final = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _control: Final[msgspec.json.Decoder[ControlRecord]] = msgspec.json.Decoder(ControlRecord)
 
 
@@ -180,7 +181,7 @@ def _known_fields(contract: type[msgspec.Struct]) -> frozenset[str]:
 
 def unknown_fields(contract: type[msgspec.Struct], raw: bytes) -> Iterable[str]:
     """The top-level fields of a valid record that its contract does not know."""
-    return msgspec.json.decode(raw, type=dict[str, msgspec.Raw]).keys() - _known_fields(contract)
+    return _fields(raw).keys() - _known_fields(contract)
 
 
 def dead_letter(

@@ -67,4 +67,6 @@ _ORDER: Final = {reason: place for place, reason in enumerate(REASONS)}
 
 def in_order(reasons: list[str]) -> str:
     """Reasons of several candidates as one word, in the order of the table."""
+    if len(reasons) == 1:
+        return reasons[0]
     return ",".join(sorted(reasons, key=_ORDER.__getitem__))
