@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 from jobs.audit.pins import ControlLog, Timeline
 from schemas.control import ChannelMix, Posterior
 from schemas.decision import Decision
-from scoring.decide import decision_id
+from scoring.gates.base import decision_id
 from scoring.world import World
 
 KeyT = TypeVar("KeyT")
