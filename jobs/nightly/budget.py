@@ -13,6 +13,7 @@ from jobs.nightly.base import Fact, StepReport, StepStopped, Table
 from jobs.nightly.context import Context
 from jobs.nightly.drawing import COOL, WARM, chart, figure
 from jobs.nightly.people import EVER
+from jobs.nightly.quality import admit
 from jobs.nightly.stopping import stopping
 from schemas.control import Campaign, Pacing
 from schemas.errors import InvalidRecord, UserMistake
@@ -47,6 +48,8 @@ def run(context: Context) -> StepReport:
     Raises:
         StepStopped: no decision cost anything, or too few days did.
     """
+    if context.table("decisions", 1):
+        admit(context, "decisions")
     spent, brought = _days(context)
     if spent.empty:
         return StepReport(

@@ -28,10 +28,10 @@ def run(context: Context) -> StepReport:
     """
     import pandas as pd
 
+    events = reading.events(context, ("item_category", "device_type"))
     people = told.read(context)
     if people is None:
         raise StepStopped("nobody knows what customers told; `beckon nightly told` first")
-    events = reading.events(context, ("item_category", "device_type"))
     users, first_ms, names, x = interests(events)
     known = people.reindex(users)
     labels = known["gender"].map({gender.POSITIVE: 1.0, gender.NEGATIVE: 0.0}).to_numpy(float)

@@ -6,15 +6,19 @@ day before makes one expect: it is stopped with the reason, and yesterday's mode
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
 from jobs.nightly.base import Fact, StepReport, StepStopped, Table
 from jobs.nightly.context import Context
+from schemas.topics import DAY_MS
 from scoring.features import BOUND, FEATURE_HASH, FEATURES
 
 LEAST_ROWS: Final = 100
+FEW: Final = {"decisions": 1}
+"""Tables of which fewer rows do."""
+
 SHRUNK: Final = 0.3
 """A day with less than this share of the rows of the day before is taken for half a partition."""
 
@@ -25,7 +29,15 @@ CLOCK_MS: Final = 300_000
 """How far an event may be dated outside its day: a producer's clock ran back or ahead."""
 
 COLUMNS: Final[dict[str, dict[str, str]]] = {
-    "events": {"event_id": "string", "user_id": "string", "action": "string", "ts": "int64"},
+    "events": {
+        "event_id": "string",
+        "user_id": "string",
+        "action": "string",
+        "ts": "int64",
+        "item_id": "string",
+        "price": "double",
+        "quantity": "int64",
+    },
     "outcomes": {"outcome_id": "string", "user_id": "string", "kind": "string", "ts": "int64"},
     "examples": {
         "decision_id": "string",
@@ -49,9 +61,30 @@ COLUMNS: Final[dict[str, dict[str, str]]] = {
 }
 """Table → the columns that the night needs, with their Parquet types."""
 
+OPTIONAL: Final = frozenset({"item_id", "price", "quantity"})
+"""Columns in which a row may have nothing."""
+
+STALE_MS: Final = 6 * 3_600_000
+"""By how much a day may end before the day before it did: longer, and the archiver stood still."""
+
+SHARE: Final = 0.25
+"""By how much the share of an action, or of rows in which a column is filled, may move in a day."""
+
 MAY_BE_ABSENT: Final = ("outcomes", "decisions")
 """Tables without which a night can do; where there is a partition, it must be fit."""
 
+MOST_MONEY: Final = 1e12
+
+_STATUS: Final = ("send", "holdout")
+_LIMITS: Final = (
+    ("rows, at least", LEAST_ROWS),
+    ("rows, as a share of the day before, at least", SHRUNK),
+    ("end of the day against the day before, at most, h", STALE_MS // 3_600_000),
+    ("time outside of its day, at most, s", CLOCK_MS // 1_000),
+    ("mean of a feature against the day before, deviations", DRIFT),
+    ("share of an action, or of rows filled, against the day before", SHARE),
+    ("price, at most", MOST_MONEY),
+)
 _MOMENT: Final = {"examples": "decided_at_ms", "decisions": "decided_at_ms"}
 _KINDS: Final = (
     "clicked", "expired", "bounced", "unsubscribed", "complained", "converted", "reversed",
@@ -73,14 +106,18 @@ def run(context: Context) -> StepReport:
         except StepStopped as stop:
             wrong.append(str(stop))
             continue
-        rows.append((name, found["rows"], found["before"], found["newest"]))
+        newest = datetime.fromtimestamp(found["newest"] / 1_000, UTC)
+        rows.append((name, found["rows"], found["before"], f"{newest:%Y-%m-%d %H:%M:%S}"))
     if wrong:
         raise StepStopped("; ".join(wrong))
     return StepReport(
         "Data quality",
         facts=(Fact("tables admitted", len(rows)),),
-        tables=(Table("The night's partitions", ("table", "rows", "day before", "newest"),
-                      tuple(rows)),),
+        tables=(
+            Table("The night's partitions", ("table", "rows", "day before", "newest, UTC"),
+                  tuple(rows)),
+            Table("What is held against each", ("check", "limit"), _LIMITS),
+        ),
     )  # fmt: skip
 
 
@@ -100,17 +137,25 @@ def admit(context: Context, name: str) -> dict[str, Any]:
     table = _frame(name, mine)
     old = _frame(name, [path for path in files if path not in mine])
     count, was = len(table), 0 if old is None else len(old)
-    if count < LEAST_ROWS:
-        raise StepStopped(f"{where}: {count} rows, at least {LEAST_ROWS} are needed; an empty day "
+    least = FEW.get(name, LEAST_ROWS)
+    if count < least:
+        raise StepStopped(f"{where}: {count} rows, at least {least} are needed; an empty day "
                           "teaches nothing")  # fmt: skip
-    if was and count < SHRUNK * was:
+    if was >= LEAST_ROWS and count < SHRUNK * was:
         raise StepStopped(
             f"{where}: {count} rows after {was} on {before}; half a partition? Archive the day anew"
         )
     _validate(where, name, table, context)
+    moment = _MOMENT.get(name, "ts")
+    newest = int(table[moment].max())
     if old is not None and was >= LEAST_ROWS:
+        late_ms = int(old[moment].max()) + DAY_MS - newest
+        if late_ms > STALE_MS:
+            raise StepStopped(
+                f"{where}: the newest row is {late_ms / 3_600_000:.1f} h earlier in its day than "
+                f"that of {before}; did the archiver stand still? Archive the day anew"
+            )
         _drift(where, name, table, old)
-    newest = int(table[_MOMENT.get(name, "ts")].max())
     return {"rows": count, "before": was, "newest": newest}
 
 
@@ -144,20 +189,25 @@ def _validate(where: str, name: str, table: Any, context: Context) -> None:
     import pandera.pandas as pa
 
     moment = _MOMENT.get(name, "ts")
-    begins = (context.day.toordinal() - 719_163) * 86_400_000
+    begins = (context.day.toordinal() - 719_163) * DAY_MS
     keys = {
         column: pa.Column(nullable=False)
         for column, kind in COLUMNS[name].items()
-        if kind == "string"
+        if kind == "string" and column not in OPTIONAL
     }
     checks = dict(keys)
     checks[moment] = pa.Column(
-        checks=pa.Check.in_range(begins - CLOCK_MS, begins + 86_400_000 + CLOCK_MS),
+        checks=pa.Check.in_range(begins - CLOCK_MS, begins + DAY_MS + CLOCK_MS),
         nullable=False,
     )
     if name == "examples":
         checks["score"] = pa.Column(float, pa.Check.in_range(0, 1), nullable=False)
         checks["propensity"] = pa.Column(float, pa.Check.in_range(0, 1), nullable=False)
+    if name == "events":
+        checks["price"] = pa.Column(float, pa.Check.in_range(0, MOST_MONEY), nullable=True)
+    if name == "decisions":
+        checks["status"] = pa.Column(str, pa.Check.isin(_STATUS), nullable=False)
+        checks["cost_micros"] = pa.Column(checks=pa.Check.ge(0), nullable=False)
     if name == "rewards":
         checks["reward"] = pa.Column(float, nullable=False)
         checks["kind"] = pa.Column(str, pa.Check.isin(_KINDS), nullable=False)
@@ -194,10 +244,40 @@ def _features(where: str, table: Any) -> None:
 
 
 def _drift(where: str, name: str, table: Any, old: Any) -> None:
+    if name == "examples":
+        _drift_of_features(where, table, old)
+    if name == "events":
+        _drift_of_events(where, table, old)
+
+
+def _drift_of_events(where: str, table: Any, old: Any) -> None:
+    """What customers do, and what is told of it, moves slowly from day to day."""
+    now, was = (each["action"].value_counts(normalize=True) for each in (table, old))
+    moved = now.reindex(now.index.union(was.index), fill_value=0.0).sub(was, fill_value=0.0)
+    if moved.abs().max() > SHARE:
+        action = moved.abs().idxmax()
+        raise StepStopped(
+            f"{where}: {now.get(action, 0.0):.0%} of the events are {action!r}, after "
+            f"{was.get(action, 0.0):.0%} the day before; a producer fell silent, or sends twice"
+        )
+    for column in sorted(OPTIONAL):
+        filled, before = (float(each[column].notna().mean()) for each in (table, old))
+        if abs(filled - before) > SHARE:
+            raise StepStopped(
+                f"{where}: column {column!r} is filled in {filled:.0%} of the rows, after "
+                f"{before:.0%} the day before; a producer's mapping changed"
+            )
+    prices, earlier = table["price"].dropna(), old["price"].dropna()
+    if earlier.nunique() > 1 and len(prices) >= LEAST_ROWS and prices.nunique() == 1:
+        raise StepStopped(
+            f"{where}: column 'price' is constant ({prices.iloc[0]:g}) and was not the day before; "
+            "a producer fills in a placeholder"
+        )
+
+
+def _drift_of_features(where: str, table: Any, old: Any) -> None:
     import numpy as np
 
-    if name != "examples":
-        return
     new_x, old_x = (
         np.stack(each[each["feature_hash"] == FEATURE_HASH]["features"].to_numpy()[:50_000])
         for each in (table, old)

@@ -17,6 +17,7 @@ from jobs.nightly.quality import admit
 from schemas.event import TAGS
 
 WORDS: Final = ("user_id", "action", "item_id", "item_category", "device_type")
+TEXTS: Final = ("event_id", *WORDS)
 
 
 def events(context: Context, columns: tuple[str, ...], days: int = 30) -> Any:
@@ -46,6 +47,12 @@ def events(context: Context, columns: tuple[str, ...], days: int = 30) -> Any:
                     f"{path} cannot be read ({error}); archive that day anew"
                 ) from error
         day = pd.concat(frames, ignore_index=True)
+        for column in set(wanted) - set(TEXTS):
+            if day[column].dtype.kind not in "iufb":
+                raise StepStopped(
+                    f"{path.parent}: column {column!r} holds {day[column].dtype}, not numbers; "
+                    "archive that day anew"
+                )
         day = day[day["action"] != TAGS].drop_duplicates(["user_id", "event_id"])
         day = joined(day.drop(columns="event_id"), known)
         parts.append(day.astype({word: "category" for word in WORDS if word in day}))

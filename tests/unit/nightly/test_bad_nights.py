@@ -10,6 +10,7 @@ import pytest
 from rich.console import Console
 
 from jobs.market.archive import write_archive
+from jobs.models.registry import Registry
 from jobs.nightly import STEPS
 from jobs.nightly.context import Context
 from jobs.nightly.runner import run_step
@@ -171,3 +172,148 @@ def test_yesterdays_artefact_stays_when_today_is_stopped(archive):
     cut_off(archive)
     assert night(archive)["ctr"].status == "stopped"
     assert path.read_bytes() == content
+
+
+BEHAVIOUR = ("told", "gender", "contact", "dates", "purchase", "forecast")
+"""Steps that learn from what customers did."""
+
+
+def events_emptied(archive):
+    rewrite(partition(archive, "events"), lambda table: table.slice(0, 0))
+
+
+def events_halved(archive):
+    rewrite(partition(archive, "events"), lambda table: table.slice(0, len(table) // 5))
+
+
+def events_cut_off(archive):
+    path = partition(archive, "events")
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def events_without_a_column(archive):
+    rewrite(partition(archive, "events"), lambda table: table.drop_columns(["price"]))
+
+
+def events_of_another_type(archive):
+    rewrite(
+        partition(archive, "events"), replaced("ts", lambda table: table["ts"].cast(pa.string()))
+    )
+
+
+def events_of_one_price(archive):
+    rewrite(
+        partition(archive, "events"),
+        replaced("price", lambda t: pa.array([9.9 if p else None for p in t["price"].to_pylist()])),
+    )
+
+
+def events_below_nothing(archive):
+    rewrite(
+        partition(archive, "events"),
+        replaced("price", lambda t: pa.array([-1.0] * len(t), pa.float64())),
+    )
+
+
+def events_of_one_action(archive):
+    rewrite(
+        partition(archive, "events"), replaced("action", lambda t: pa.array(["search"] * len(t)))
+    )
+
+
+def events_without_items(archive):
+    rewrite(
+        partition(archive, "events"), replaced("item_id", lambda t: pa.nulls(len(t), pa.string()))
+    )
+
+
+def events_without_a_time(archive):
+    rewrite(
+        partition(archive, "events"),
+        replaced("ts", lambda t: pa.array([None, *t["ts"].to_pylist()[1:]], pa.int64())),
+    )
+
+
+def events_by_a_clock_that_ran_back(archive):
+    def earlier(table):
+        return pa.array(np.asarray(table["ts"]) - 86_400_000 * 40, pa.int64())
+
+    rewrite(partition(archive, "events"), replaced("ts", earlier))
+
+
+def events_of_the_morning(archive):
+    def morning(table):
+        at = np.asarray(table["ts"])
+        return table.filter(pa.array(at < at.min() + 12 * 3_600_000))
+
+    rewrite(partition(archive, "events"), morning)
+
+
+@pytest.mark.parametrize(
+    ("harm", "reason"),
+    [
+        (events_emptied, "0 rows"),
+        (events_halved, "half a partition"),
+        (events_cut_off, "not a whole Parquet file"),
+        (events_without_a_column, "no column 'price'"),
+        (events_of_another_type, "'ts' is string, not int64"),
+        (events_of_one_price, "'price' is constant"),
+        (events_below_nothing, "'price' fails in_range"),
+        (events_of_one_action, "'search'"),
+        (events_without_items, "'item_id' is filled in 0%"),
+        (events_without_a_time, "'ts' fails not_nullable"),
+        (events_by_a_clock_that_ran_back, "'ts' fails"),
+        (events_of_the_morning, "did the archiver stand still"),
+    ],
+)
+def test_bad_events_stop_every_step_that_learns_from_them_and_yesterdays_models_stay(
+    archive, harm, reason
+):
+    registry = Registry(archive.parent)
+    harm(archive)
+    found = night(archive, steps=("quality", *BEHAVIOUR))
+    for step, manifest in found.items():
+        assert manifest.status == "stopped", step
+        assert reason in manifest.reason, step
+        assert not manifest.writes
+    assert registry.versions() == []
+
+
+def test_yesterdays_tags_and_models_stay_when_today_is_stopped(archive):
+    yesterday = DAY - timedelta(days=1)
+    steps = ("told", "contact")
+    done = night(archive, yesterday, steps)
+    assert {m.status for m in done.values()} == {"done"}, {s: m.reason for s, m in done.items()}
+    registry = Registry(archive.parent)
+    versions = registry.versions()
+    folder = archive.parent / "nightly" / yesterday.isoformat() / "contact"
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    events_cut_off(archive)
+    assert {m.status for m in night(archive, steps=steps).values()} == {"stopped"}
+    assert registry.versions() == versions != []
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+
+
+def decisions_below_nothing(archive):
+    rewrite(
+        partition(archive, "decisions"),
+        replaced("cost_micros", lambda t: pa.array([-5] * len(t), pa.int64())),
+    )
+
+
+def decisions_of_another_kind(archive):
+    rewrite(
+        partition(archive, "decisions"), replaced("status", lambda t: pa.array(["sent"] * len(t)))
+    )
+
+
+@pytest.mark.parametrize(
+    ("harm", "reason"),
+    [(decisions_below_nothing, "'cost_micros' fails"), (decisions_of_another_kind, "'status'")],
+)
+def test_bad_decisions_stop_the_split_of_the_money(archive, harm, reason):
+    harm(archive)
+    found = night(archive, steps=("quality", "budget"))
+    assert reason in found["quality"].reason
+    assert found["budget"].status == "stopped"
+    assert reason in found["budget"].reason

@@ -69,7 +69,10 @@ def market(archive: Path, days: int = 40, customers: int = 240, seed: int = 0) -
         columns = ["decision_id", "campaign_id", "channel"]
         arms = [(f"d{at}-{n}", "spring", channel) for n, channel in enumerate(("sms", "push"))]
         sent = pd.DataFrame(arms, columns=columns).assign(
-            cost_micros=np.round(spend * 1e6).astype(int), status="send"
+            cost_micros=np.round(spend * 1e6).astype(int),
+            status="send",
+            user_id="u000",
+            decided_at_ms=starts_ms(day) + 1_000,
         )
         write(archive, "decisions", day, sent)
         worth = pd.DataFrame(arms, columns=columns).assign(
