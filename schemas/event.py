@@ -107,7 +107,8 @@ class Traits(Struct, frozen=True, omit_defaults=True):
     From ``segment`` on they are what the night concludes: the segment, the likelihood that the
     customer is lost, the best hour of their day to speak, a gender and how sure that is, the money
     expected of them in the next 90 days, what they care about more than others do, and the items
-    picked for them (both by weight, separated by spaces).
+    picked for them (both by weight, separated by spaces). ``gone`` names those of them that it said
+    before and says no more, separated by spaces.
     """
 
     gender: Label | None = None
@@ -133,6 +134,7 @@ class Traits(Struct, frozen=True, omit_defaults=True):
     clv: Money | None = None
     interests: Label | None = None
     picks: Annotated[str, Meta(max_length=1_024)] | None = None
+    gone: Annotated[str, Meta(max_length=256)] | None = None
 
 
 class BehaviorEvent(Struct, frozen=True):

@@ -39,6 +39,9 @@ _CONCLUDED: Final = (
     Dimension("interests", "str", "", "what they care about more than others do, by weight"),
     Dimension("picks", "str", "", "items picked for them, best first"),
 )
+CONCLUDED: Final = frozenset(trait.name for trait in _CONCLUDED)
+_GONE: Final = ""
+"""Stands for a conclusion that was taken back, with the time at which it was."""
 NAMES: Final = tuple(trait.name for trait in (*_TRAITS, *_CONCLUDED))
 _SAID: Final = frozenset(trait.name for trait in _TRAITS)
 _DUE: Final = "payment_due_ms"
@@ -63,11 +66,17 @@ class Traits(Tag):
             value = getattr(said, name)
             if value is not None and (name not in known or known[name][0] <= ts):
                 known[name] = (ts, value)
+        if said.gone:
+            for name in CONCLUDED.intersection(said.gone.split()):
+                if name not in known or known[name][0] <= ts:
+                    known[name] = (ts, _GONE)
 
     def get(self, name: str) -> int | float | str | None:
-        """The newest value of a trait of `NAMES`."""
+        """The newest value of a trait of `NAMES`; None if there is none, or it is gone."""
         known = self.known.get(name)
-        return None if known is None else known[1]
+        if known is None or (known[1] == _GONE and name in CONCLUDED):
+            return None
+        return known[1]
 
     def dimensions(self, now_ms: int) -> dict[str, Value]:
         """Every trait, and what follows from time going on."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import permutations
+
 import pytest
 
 from schemas.event import TAGS, Traits
@@ -44,6 +46,25 @@ def test_a_later_nights_tags_replace_an_earlier_ones_whatever_the_order_of_arriv
     for order in ((first, second), (second, first)):
         values = after_the_night(*order)
         assert (values["trait_segment"], values["trait_clv"]) == ("champions", 10.0)
+
+
+@pytest.mark.parametrize("order", list(permutations(range(3))))
+def test_what_a_night_takes_back_is_known_no_more_until_it_is_said_again(order):
+    facts = [
+        fact(TAGS, 1, traits=CONCLUDED),
+        fact(TAGS, 2, traits=Traits(churn_risk=0.5, gone="segment best_hour")),
+        fact(TAGS, 3, traits=Traits(best_hour=7)),
+    ]
+    values = after_the_night(*(facts[place] for place in order))
+    assert values["trait_segment"] is None
+    assert (values["trait_churn_risk"], values["trait_best_hour"]) == (0.5, 7)
+    assert values["trait_clv"] == CONCLUDED.clv
+
+
+def test_nobody_takes_back_what_a_customer_said_of_themselves():
+    said = fact("login", 1, traits=Traits(city="Oslo"))
+    values = after_the_night(said, fact(TAGS, 2, traits=Traits(gone="city nonsense")))
+    assert values["trait_city"] == "Oslo"
 
 
 @pytest.mark.parametrize("action", ["view", "purchase", "wishlist_opened"])
