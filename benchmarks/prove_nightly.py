@@ -134,7 +134,7 @@ def mutants_accepted(artefact: Artefact, rng: np.random.Generator) -> int:
         (encode(record), _accepts(record)),
     ):
         for _ in range(MUTANTS):
-            spoilt = _spoil(data, rng)
+            spoilt = spoil(data, rng)
             if spoilt == data:
                 continue
             try:
@@ -165,7 +165,7 @@ def _accepts(record: Model) -> Callable[[bytes], None]:
     return takes
 
 
-def _spoil(data: bytes, rng: np.random.Generator) -> bytes:
+def spoil(data: bytes, rng: np.random.Generator) -> bytes:
     spoilt = bytearray(data)
     place = int(rng.integers(0, len(data)))
     match int(rng.integers(0, 4)):

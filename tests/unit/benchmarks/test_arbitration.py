@@ -35,10 +35,20 @@ def by_trial(candidates: list[Wanted]) -> float:
 
 
 def test_the_optimum_is_that_of_trying_every_choice() -> None:
-    assert optimum(CANDIDATES) == pytest.approx(by_trial(CANDIDATES)) == pytest.approx(4.05)
+    assert optimum(CANDIDATES).worth == pytest.approx(by_trial(CANDIDATES)) == pytest.approx(4.05)
+
+
+def test_money_that_is_short_has_the_price_of_what_it_could_not_buy() -> None:
+    each_costs_one = [each._replace(cost=1.0) for each in CANDIDATES]
+    short = optimum(each_costs_one, 1.5)
+    assert (short.worth, short.price) == (pytest.approx(3.4), pytest.approx(0.8))
+    assert optimum(each_costs_one, 9.0) == (pytest.approx(4.05), 0.0)
 
 
 def test_arbitration_comes_near_the_optimum_and_never_above_it() -> None:
     found = measure(20_000)
     assert found["candidates"] > found["sends"] > 30
     assert 0 <= found["gap_ratio"] < 0.5
+    assert found["price"] >= 1
+    assert 0 <= found["priced_gap_ratio"] < 1
+    assert 0 <= found["first_come_gap_ratio"] < 1

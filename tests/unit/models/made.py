@@ -11,9 +11,11 @@ from scoring.onnx_export import model_record
 FIGURE = Measured(0.8, 0.7, 0.9)
 
 
-def artefact(version="v1"):
+def artefact(version="v1", bias=None):
+    """One of random weights; with a ``bias`` one that gives everybody the same score."""
     rng = np.random.default_rng(1)
     rows = rng.uniform(-1, 1, (8, len(FEATURES))).tolist()
-    model = model_record(rng.normal(size=len(FEATURES)).tolist(), -2.0, version, rows=rows)
+    weights = rng.normal(size=len(FEATURES)).tolist() if bias is None else [0.0] * len(FEATURES)
+    model = model_record(weights, -2.0 if bias is None else bias, version, rows=rows)
     metrics = Metrics(100, 10, FIGURE, FIGURE, 0.01, 0.9)
     return Artefact.of(model, Card("to rank", "to choose", ("a", "b"), 100, 5, metrics, "the mean"))
