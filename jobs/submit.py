@@ -17,12 +17,10 @@ from pathlib import Path
 from typing import Final, NamedTuple
 from urllib.parse import urlsplit
 
-import yaml
-
 from jobs.bundle import Bundle
 from jobs.cluster import JobFailed
 from jobs.settings import Settings
-from jobs.stack.flink import flink_home
+from jobs.stack.flink import flink_home, gather_jars, java_options
 from jobs.stack.jars import JarCache, read_lock
 from jobs.stack.java import find_java
 
@@ -70,17 +68,10 @@ def client_environment(settings: Settings) -> Mapping[str, str]:
     home = flink_home()
     root = settings.data_dir.resolve() / "client"
     lib, conf = root / "lib", root / "conf"
-    for folder in (lib, conf):
-        folder.mkdir(parents=True, exist_ok=True)
+    conf.mkdir(parents=True, exist_ok=True)
     cache = JarCache(settings.cache / "jars", settings.maven_repository)
-    jars = [*(home / "lib").glob("*.jar"), *(home / "opt").glob("flink-python-*.jar")]
-    jars += cache.fetch(read_lock(settings.infra / "stack" / "flink.lock.json"))
-    for link in lib.iterdir():
-        link.unlink()
-    for jar in jars:
-        (lib / jar.name).symlink_to(jar)
-    shipped = yaml.safe_load((home / "conf" / "config.yaml").read_text())
-    options = f"{shipped['env']['java']['opts']['all']} {_JAVA_OPTIONS}"
+    gather_jars(home, lib, cache.fetch(read_lock(settings.infra / "stack" / "flink.lock.json")))
+    options = java_options(home, _JAVA_OPTIONS)
     (conf / "config.yaml").write_text(json.dumps({"env": {"java": {"opts": {"all": options}}}}))
     (conf / "log4j-cli.properties").write_text("rootLogger.level = WARN\n")
     return {

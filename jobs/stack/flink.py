@@ -8,6 +8,7 @@ import shutil
 import sys
 import sysconfig
 import urllib.request
+from collections.abc import Iterable
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -65,6 +66,28 @@ def flink_home() -> Path:
     return Path(spec.origin).parent
 
 
+def java_options(home: Path, more: str) -> str:
+    """What this Flink needs opened in a modern Java, which is its own knowledge, and ``more``."""
+    shipped = yaml.safe_load((home / "conf" / "config.yaml").read_text())
+    return f"{shipped['env']['java']['opts']['all']} {more}"
+
+
+def gather_jars(home: Path, folder: Path, more: Iterable[Path]) -> None:
+    """Make a folder hold links to the jars that the wheel keeps apart, to ``more``, and no other.
+
+    Links that are right stay, so that a process which runs on them is not disturbed.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    jars = [*(home / "lib").glob("*.jar"), *(home / "opt").glob("flink-python-*.jar"), *more]
+    wanted = {jar.name: jar for jar in jars}
+    for link in folder.iterdir():
+        if link.name not in wanted or link.readlink() != wanted[link.name]:
+            link.unlink()
+    for name, jar in wanted.items():
+        if not (folder / name).is_symlink():
+            (folder / name).symlink_to(jar)
+
+
 def registered_task_managers(port: int, host: str) -> int:
     """How many TaskManagers the JobManager knows; -1 while it does not answer."""
     try:
@@ -95,30 +118,21 @@ def _configure(site: Site, home: Path) -> None:
     """Write the configuration and gather the jars that the wheel keeps apart."""
     settings = site.settings
     config, data = site.config("flink"), site.data("flink")
-    shipped = yaml.safe_load((home / "conf" / "config.yaml").read_text())
     site.render(
         "flink.yaml",
         config / "config.yaml",
         data=data,
         python=sys.executable,
-        # What this Flink needs opened in a modern Java is its own knowledge.
-        java_options=json.dumps(f"{shipped['env']['java']['opts']['all']} -XX:+UseG1GC"),
+        java_options=json.dumps(java_options(home, "-XX:+UseG1GC")),
         managed_memory_mb=MANAGED_MEMORY_MB[settings.state_backend],
         metrics=json.dumps(_metrics(settings.flink_metrics_port) if settings.flink_metrics else {}),
     )
     logging = settings.infra / "stack" / "log4j2.properties"
     shutil.copy(logging, config / "log4j-console.properties")
 
-    for folder in ("lib", "pids", "tmp", "checkpoints", "savepoints"):
+    for folder in ("pids", "tmp", "checkpoints", "savepoints"):
         (data / folder).mkdir(exist_ok=True)
-    jars = [*(home / "lib").glob("*.jar"), *(home / "opt").glob("flink-python-*.jar")]
-    wanted = {jar.name: jar for jar in [*jars, *site.jars["flink"]]}
-    for link in (data / "lib").iterdir():
-        if link.name not in wanted or link.readlink() != wanted[link.name]:
-            link.unlink()
-    for name, jar in wanted.items():
-        if not (data / "lib" / name).is_symlink():
-            (data / "lib" / name).symlink_to(jar)
+    gather_jars(home, data / "lib", site.jars["flink"])
 
 
 def _metrics(port: int) -> Json:
