@@ -326,7 +326,7 @@ def test_the_dockerfile_copies_only_what_is_there_and_let_through() -> None:
 
 
 def test_the_night_shift_runs_after_midnight_and_never_twice_at_once() -> None:
-    [night] = of_kind("CronJob")
+    night = cron_job("nightly")
     minute, hour, *every = night["spec"]["schedule"].split()
     assert every == ["*", "*", "*"]
     assert night["spec"]["timeZone"] == "Etc/UTC"
@@ -340,24 +340,39 @@ def test_the_night_shift_runs_after_midnight_and_never_twice_at_once() -> None:
     assert timer["Timer"]["Persistent"] == "true"
 
 
-def test_the_timer_starts_a_service_that_is_a_command_of_ours() -> None:
+@pytest.mark.parametrize("name", ["nightly", "guard"])
+def test_a_timer_starts_what_the_cluster_starts_and_it_is_a_command_of_ours(name: str) -> None:
     names = {path.stem for path in (INFRA / "systemd").glob("*.timer")}
     assert names == {path.stem for path in (INFRA / "systemd").glob("*.service")}
-    service = unit("beckon-nightly.service")["Service"]
-    [night] = of_kind("CronJob")
-    [container] = pod_of(night)["containers"]
-    assert service["ExecStart"].split()[1:] == container["args"] == ["nightly"]
-    assert set(container["args"]) <= set(COMMANDS)
+    service = unit(f"beckon-{name}.service")["Service"]
+    [container] = pod_of(cron_job(name))["containers"]
+    assert service["ExecStart"].split()[1:] == container["args"]
+    assert container["args"][0] in COMMANDS
     assert service["MemoryMax"].rstrip("G") == container["resources"]["limits"]["memory"].rstrip(
         "Gi"
     )
 
 
+def test_the_guard_looks_at_the_models_of_the_night_and_leaves_one_look_before_the_next() -> None:
+    guard = cron_job("guard")
+    assert guard["spec"]["schedule"] == "*/10 * * * *"
+    assert unit("beckon-guard.timer")["Timer"]["OnCalendar"] == "*-*-* *:00/10:00 UTC"
+    spec = guard["spec"]["jobTemplate"]["spec"]
+    assert (spec["backoffLimit"], spec["activeDeadlineSeconds"] < 600) == (0, True)
+    assert pod_of(guard)["volumes"] == pod_of(cron_job("nightly"))["volumes"]
+
+
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="needs systemd-analyze")
-def test_systemd_reads_the_timer() -> None:
-    when = unit("beckon-nightly.timer")["Timer"]["OnCalendar"]
+@pytest.mark.parametrize("name", ["nightly", "guard"])
+def test_systemd_reads_the_timer(name: str) -> None:
+    when = unit(f"beckon-{name}.timer")["Timer"]["OnCalendar"]
     done = subprocess.run(["systemd-analyze", "calendar", when], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+def cron_job(name: str) -> Manifest:
+    [found] = [each for each in of_kind("CronJob") if each["metadata"]["name"] == name]
+    return found
 
 
 def unit(name: str) -> dict[str, dict[str, str]]:
