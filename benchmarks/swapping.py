@@ -48,6 +48,7 @@ from scoring.onnx_export import lift, model_record
 RATE: Final = 3_000
 CUSTOMERS: Final = 20_000
 EVERY_S: Final = 10
+SECONDS: Final = 40
 WARM_UP_S: Final = 5
 MOST_RATIO: Final = 1.2
 SLACK_MS: Final = 2_000
@@ -247,7 +248,9 @@ def main() -> int:
     """Measure, and print."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=1)
-    parser.add_argument("--seconds", type=int, default=40, help="of a leg, besides its warm-up")
+    parser.add_argument(
+        "--seconds", type=int, default=SECONDS, help="of a leg, besides its warm-up"
+    )
     asked = parser.parse_args()
     line = measure(asked.rounds, asked.seconds, Console(stderr=True))
     print(json.dumps(line))
