@@ -34,8 +34,9 @@ class Cluster:
         try:
             return int(self._get("/overview")["slots-available"])
         except (OSError, ValueError) as error:
+            why = getattr(error, "reason", error)
             raise UserMistake(
-                f"no Flink cluster answers at {self.url} ({error}); `beckon stack up` starts one"
+                f"no Flink cluster answers at {self.url} ({why}); `beckon stack up` starts one"
             ) from error
 
     def running(self, name: str) -> str | None:

@@ -12,11 +12,22 @@ from rich.table import Table
 
 from jobs.models.guard import LEAST
 from jobs.models.registry import Announce, Announcement, Registry
-from jobs.models.rollout import HOUR_MS, ROLLED_BACK, STAGES, Rules, State, roll_back, step
+from jobs.models.rollout import (
+    HOUR_MS,
+    NO_TRIAL,
+    ROLLED_BACK,
+    STAGES,
+    Rules,
+    State,
+    roll_back,
+    step,
+)
 from jobs.settings import Settings
 from jobs.words import moment
 from schemas.audit import RollOut
 from schemas.errors import UserMistake
+
+NONE = "No model yet: `beckon nightly` trains one and judges it."
 
 app = typer.Typer(
     help="List, show, promote, guard, roll back and verify models.",
@@ -30,6 +41,9 @@ def list_() -> None:
     """All models, newest last, with what each promises and where it is in force."""
     registry = _registry()
     state = registry.state
+    if not registry.versions():
+        Console().print(NONE)
+        return
     table = Table("version", "AUC", "log loss", "ECE", "verdict", "in force")
     for version in registry.versions():
         metrics = registry.artefact(version).card.metrics
@@ -158,7 +172,8 @@ def guard(
         return
     before, after, why = look(settings, rules, "guard", _now_ms())
     if after == before:
-        Console().print(f"{before.on_trial or 'no trial'}: {why}", soft_wrap=True)
+        about = f"{before.on_trial}, in {before.stage}: " if before.on_trial else ""
+        Console().print(about + why, soft_wrap=True, highlight=False)
         return
     _say(after)
     if after.history[-1].stage == ROLLED_BACK:
@@ -177,7 +192,7 @@ def look(settings: Settings, rules: Rules, by: str, now_ms: int) -> tuple[State,
     registry = Registry(settings.data_dir)
     before = registry.state
     if not before.on_trial:
-        return before, before, "no model is on trial"
+        return before, before, NO_TRIAL
     found = seen(from_topics(settings, before.since_ms), before.on_trial)
     said = ""
 
@@ -218,9 +233,12 @@ def _keep_looking(settings: Settings, rules: Rules, every_s: float) -> None:
 def verify(version: Annotated[str | None, typer.Argument()] = None) -> None:
     """Prove artefacts as the stream would: seal, graph, features, golden vectors."""
     registry = _registry()
-    for name in [version] if version else registry.versions():
+    names = [version] if version else registry.versions()
+    for name in names:
         registry.artefact(name)
         Console().print(f"{name}: whole")
+    if not names:
+        Console().print(NONE)
 
 
 def announcer(settings: Settings) -> Announce:

@@ -26,6 +26,7 @@ STAGES: Final[tuple[Stage, ...]] = ("shadow", "canary", "all")
 HISTORY: Final = 200
 HOUR_MS: Final = 3_600_000
 ROLLED_BACK: Final = "rolled back"
+NO_TRIAL: Final = "no model is on trial"
 
 
 class OutOfOrder(Exception):
@@ -159,7 +160,7 @@ def step(state: State, seen: Seen, rules: Rules, now_ms: int, by: str) -> tuple[
     """
     version = state.on_trial
     if not version:
-        return state, "no model is on trial"
+        return state, NO_TRIAL
     broken = breach(seen)
     if broken:
         return roll_back(state, now_ms, broken, by), broken

@@ -11,7 +11,7 @@ from confluent_kafka import KafkaException
 from jobs.models.commands import announcer, look
 from jobs.models.judge import Verdict
 from jobs.models.registry import Registry
-from jobs.models.rollout import Rules, State
+from jobs.models.rollout import ROLLED_BACK, Rules, State
 from jobs.nightly.base import Fact, StepReport, StepStopped, Table
 from jobs.nightly.context import Context
 from schemas.errors import UserMistake
@@ -81,6 +81,6 @@ def _report(state: State, said: str) -> StepReport:
         warnings=tuple(
             f"{move.version} was rolled back: {move.why}"
             for move in latest[-1:]
-            if move.stage == "rolled back"
+            if move.stage == ROLLED_BACK
         ),
     )

@@ -18,7 +18,6 @@ from rich.live import Live
 from rich.table import Table
 
 from jobs.settings import Settings
-from jobs.stack.errors import StackError
 from jobs.stack.local import BUILDERS, LocalStack, Report, State
 
 app = typer.Typer(help="Real servers on this machine.", no_args_is_help=True)
@@ -36,9 +35,8 @@ def up(names: Names = None) -> None:
         stack = LocalStack(Settings(), report)
         states = stack.up(names)
     console = Console()
-    console.print(
-        f"{len(states)} processes serve, after {time.monotonic() - begun:.1f} s", style="bold"
-    )
+    serve = "1 process serves" if len(states) == 1 else f"{len(states)} processes serve"
+    console.print(f"{serve}, after {time.monotonic() - begun:.1f} s", style="bold")
     _show(console, states)
 
 
@@ -77,7 +75,7 @@ def wipe(yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False
 
 @contextmanager
 def _told() -> Iterator[Report]:
-    """Show reports as a live table on a terminal and as lines elsewhere; errors as sentences."""
+    """Show reports as a live table on a terminal and as lines elsewhere."""
     console = Console(stderr=True)
     news: dict[str, str] = {}
     lock = threading.Lock()
@@ -89,23 +87,19 @@ def _told() -> Iterator[Report]:
             grid.add_row(name, what)
         return grid
 
-    try:
-        if not console.is_terminal:
-            yield lambda name, what: typer.echo(
-                f"{time.monotonic() - begun:5.1f} s  {name} {what}", err=True
-            )
-            return
-        with Live(console=console, refresh_per_second=10) as live:
+    if not console.is_terminal:
+        yield lambda name, what: typer.echo(
+            f"{time.monotonic() - begun:5.1f} s  {name} {what}", err=True
+        )
+        return
+    with Live(console=console, refresh_per_second=10) as live:
 
-            def report(name: str, what: str) -> None:
-                with lock:
-                    news[name] = what
-                    live.update(table())
+        def report(name: str, what: str) -> None:
+            with lock:
+                news[name] = what
+                live.update(table())
 
-            yield report
-    except StackError as error:
-        typer.echo(f"error: {error}", err=True)
-        raise typer.Exit(2) from error
+        yield report
 
 
 def _show(console: Console, states: list[State]) -> None:

@@ -160,10 +160,10 @@ def test_status_fails_when_a_server_died(run: CliRunner, stack: LocalStack) -> N
     assert run.invoke(commands.app, ["status"]).exit_code == 1
 
 
-def test_a_refusal_is_a_sentence_and_exit_code_two(run: CliRunner) -> None:
+def test_a_refusal_is_a_mistake_in_a_sentence_as_of_every_other_command(run: CliRunner) -> None:
     done = run.invoke(commands.app, ["up", "cassandra"])
-    assert done.exit_code == 2
-    assert done.stderr.startswith("error: no server is called cassandra")
+    assert isinstance(done.exception, StackError)
+    assert str(done.exception).startswith("no server is called cassandra")
 
 
 def test_wipe_asks_first(run: CliRunner, stack: LocalStack) -> None:
