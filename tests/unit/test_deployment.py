@@ -237,7 +237,7 @@ def test_whoever_shares_the_archives_volume_is_its_only_writer_or_runs_beside_it
         if {"persistentVolumeClaim": {"claimName": "nightly"}, "name": "state"}
         in pod_of(each)["volumes"]
     }
-    assert set(sharing) == {"archive", "effects", "nightly"}
+    assert set(sharing) == {"archive", "effects", "guard", "nightly"}
     for name, (each, pod) in sharing.items():
         if each["kind"] == "Deployment":
             assert each["spec"]["replicas"] == 1
