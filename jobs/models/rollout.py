@@ -204,4 +204,9 @@ def _settled(state: State, at_ms: int, why: str, by: str) -> tuple[State, str]:
 
 
 def _moved(after: State, move: Move) -> State:
-    return replace(after, since_ms=move.at_ms, history=(*after.history, move)[-HISTORY:])
+    """Note a move. Its time is after the one before, whatever the clock says: the stream ignores a
+    record that is older than the one in force.
+    """
+    since_ms = max(move.at_ms, after.since_ms + 1)
+    move = replace(move, at_ms=since_ms)
+    return replace(after, since_ms=since_ms, history=(*after.history, move)[-HISTORY:])

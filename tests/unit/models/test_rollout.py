@@ -118,7 +118,7 @@ def test_a_better_model_is_never_rolled_back_for_being_different():
 
 def test_a_trial_that_nobody_can_judge_is_ended_but_a_champion_that_stood_its_canary_stays():
     nothing = seen(pairs=Paired())
-    late = RULES.longest_ms / HOUR_MS + 1
+    late = RULES.longest_ms / HOUR_MS + 2
     back, why = after(SHADOW, nothing, late)
     assert (back.challenger, why) == ("", "0 of 1,000 rows in 169 hours")
     settled, _ = after(ALL, nothing, late)
@@ -153,6 +153,12 @@ def test_rolling_back_twice_goes_two_champions_back():
     state = roll_back(state, 2, "why", "hand")
     assert (state.champion, state.beside) == ("new", "old")
     assert roll_back(state, 3, "why", "hand").champion == "old"
+
+
+def test_a_clock_that_went_back_makes_no_record_older_than_the_one_in_force():
+    state = begin(REIGNS, "new", 1_000, "won", "hand")
+    state = roll_back(state, 400, "why", "hand")
+    assert (state.since_ms, state.history[-1].at_ms) == (1_001, 1_001)
 
 
 def test_history_is_bounded():
