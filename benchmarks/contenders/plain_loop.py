@@ -78,7 +78,8 @@ def run(settings: Settings) -> None:
 
     signal.signal(signal.SIGTERM, end)
     decider = Decider(
-        DeciderConfig(cached_customers=1_000_000, lends=True), control_snapshot(settings)
+        DeciderConfig(cached_customers=1_000_000, partitions=settings.partitions, lends=True),
+        control_snapshot(settings),
     )
     store = MemoryStore()
     source = consumer(settings, "beckon-benchmark-plain-loop")
@@ -100,10 +101,12 @@ def run(settings: Settings) -> None:
             for message in messages
             if message.error() is None
         ]
-        outputs = decider.on_batch(_SHARD, store, records) if records else []
-        if time.monotonic() >= tick_at:
+        outputs = []
+        if time.monotonic() >= tick_at:  # a shard must know the time before it reads
             outputs += decider.on_tick(_SHARD, store, time.time_ns() // 1_000_000)
             tick_at = time.monotonic() + _TICK_S
+        if records:
+            outputs += decider.on_batch(_SHARD, store, records)
         for output in outward(outputs):
             topic, key, value = output.split(SEPARATOR, 2)
             while True:

@@ -54,8 +54,9 @@ class MapStore:
 class DecideOne(KeyedProcessFunction):  # type: ignore[misc]
     """One event in, its outputs out."""
 
-    def __init__(self, control: tuple[tuple[str, bytes], ...]) -> None:
+    def __init__(self, control: tuple[tuple[str, bytes], ...], partitions: int) -> None:
         self._control = control
+        self._partitions = partitions
 
     def open(self, runtime_context: RuntimeContext) -> None:
         """Take up state; the decider keeps no customers at hand, as a tutorial would not."""
@@ -65,7 +66,8 @@ class DecideOne(KeyedProcessFunction):  # type: ignore[misc]
             )
         )
         self._decider = Decider(
-            DeciderConfig(cached_customers=1, unpublished_customers=0), self._control
+            DeciderConfig(cached_customers=1, unpublished_customers=0, partitions=self._partitions),
+            self._control,
         )
 
     def process_element(self, value: Row, ctx: Any) -> Iterable[Row]:
@@ -113,7 +115,7 @@ def main() -> None:
     events = tables.to_append_stream(tables.from_path("events"), EVENT)
     decided = events.key_by(
         lambda event: shard_of(json.loads(event[0])["user_id"], shards), Types.STRING()
-    ).process(DecideOne(control), layout.OUTPUTS)
+    ).process(DecideOne(control, settings.partitions), layout.OUTPUTS)
     ends = kafka_ends(settings)
     layout.write_outputs(tables, {NAME: decided}, ends.outputs, ends.sink)
     graph = environment._generate_stream_graph(clear_transformations=True, job_name=NAME)
