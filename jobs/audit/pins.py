@@ -16,7 +16,15 @@ from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from typing import Final, Generic, NamedTuple, TypeVar
 
-from schemas.control import Campaign, ChannelMix, Model, Policy, Posterior
+from schemas.control import (
+    CANARY,
+    VARIANT_MODEL,
+    Campaign,
+    ChannelMix,
+    Model,
+    Policy,
+    Posterior,
+)
 from schemas.decision import Decision
 from schemas.errors import InvalidRecord
 from schemas.wire import decode_control
@@ -33,6 +41,10 @@ Arm = tuple[str, str, str]
 Case = tuple[str, str, int]
 """Campaign, variant, case."""
 RecordT = TypeVar("RecordT", Posterior, ChannelMix)
+
+
+_MODELS: Final = "model/"
+_FOR_SOME: Final = (f"{_MODELS}{CANARY}", f"{_MODELS}{VARIANT_MODEL}")
 
 
 class Entry(NamedTuple):
@@ -95,16 +107,16 @@ class ControlLog:
             if value is None:
                 if key in learned:
                     learned[key].put(place, None)
+                if key.startswith(_MODELS):
+                    self._note(key, place, None)
                 continue
             try:
                 record = decode_control(value)
             except InvalidRecord:
                 continue
             match record:
-                case Campaign() | Policy():
+                case Campaign() | Policy() | Model():
                     self._note(key, place, record.version)
-                case Model():
-                    self._note("model", place, record.version)
                 case Posterior():
                     arm = record.campaign_id, record.channel, record.variant
                     line = learned[key] = self.posteriors.setdefault(arm, Timeline())
@@ -120,11 +132,10 @@ class ControlLog:
 
     def ruled(self, decision: Decision) -> tuple[int, int]:
         """The first and the last position at which campaign, policy and model were as it says."""
-        low, high = 0, len(self.entries)
+        low, high = self._span_of_model(decision.model_version)
         for key, version in (
             (f"campaign/{decision.campaign_id}", decision.campaign_version),
             ("policy/main", decision.policy_version),
-            ("model", decision.model_version),
         ):
             first, last = self._span(key, version)
             low, high = max(low, first), min(high, last)
@@ -186,7 +197,7 @@ class ControlLog:
         """The first and last positions at which a version was in force; anywhere if never."""
         places, versions = self._versions.get(key, ([], []))
         everywhere = 0, len(self.entries)
-        if version in (0, PRIOR_VERSION):
+        if version == 0:
             return (0, places[0] - 1) if places else everywhere
         if version not in versions:
             return everywhere
@@ -195,6 +206,34 @@ class ControlLog:
         while last + 1 < len(versions) and versions[last + 1] == version:
             last += 1
         return places[first], places[last + 1] - 1 if last + 1 < len(places) else everywhere[1]
+
+    def _span_of_model(self, version: str) -> tuple[int, int]:
+        """The same of a model, which may be in force for all, for some, or for a variant's.
+
+        It may come back as well, so this is from where it first was to where it last was.
+        """
+        end = len(self.entries)
+        for_all = [
+            key
+            for key in self._versions
+            if key.startswith(_MODELS) and not key.startswith(_FOR_SOME)
+        ]
+        if version == PRIOR_VERSION:
+            gone = any(None in self._versions[key][1] for key in for_all)
+            first = min((self._versions[key][0][0] for key in for_all), default=end + 1)
+            return 0, end if gone else first - 1
+        spans = []
+        for key, (places, versions) in self._versions.items():
+            if key.startswith(_MODELS):
+                ends = [*(each - 1 for each in places[1:]), end]
+                spans += [
+                    (begin, last)
+                    for begin, last, each in zip(places, ends, versions, strict=True)
+                    if each == version
+                ]
+        if not spans:
+            return 0, end
+        return min(first for first, _ in spans), max(last for _, last in spans)
 
 
 def _age(record: Posterior | ChannelMix) -> int:

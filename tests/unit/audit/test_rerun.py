@@ -13,6 +13,8 @@ from jobs.audit.pins import ControlLog, Entry
 from jobs.audit.rerun import digest, rerun
 from jobs.market.loop import run as play
 from jobs.market.market import Market
+from schemas.control import CANARY, Model, variant_model_id
+from schemas.experiment import Experiment, Variant
 from scoring.features import FEATURES
 from scoring.onnx_export import model_record
 from tests.builders import abandonment, on_cart, policy, viewed_again
@@ -92,3 +94,32 @@ def test_who_was_first_of_two_partitions_is_told_by_the_batches_that_were_taken(
     found = rerun(skewed, log, tape.made, *span, batches=taken)
     assert (found.differing, found.missing, found.added) == ({}, [], [])
     assert found.digest_equal
+
+
+def test_models_of_a_canary_and_of_a_variant_decide_again_what_they_decided() -> None:
+    draw = random.Random(4)
+
+    def model(version: str, of: str = "ctr", share: float = 1.0) -> Model:
+        weights = [draw.uniform(-0.3, 0.3) for _ in FEATURES]
+        made = model_record(weights, -2.5, version, updated_ms=5)
+        return replace(made, id=of, share=share)
+
+    variants = (Variant("plain", 0.4), Variant("named", 0.4, model="ctr-3"))
+    trial = Experiment("which", variants, campaigns=("on-cart",))
+    found = Tape(
+        [
+            policy(holdout_ratio=0.1), on_cart(**SOON), viewed_again(**SOON), trial,
+            model("ctr-1"), model("ctr-3", variant_model_id("ctr-3")),
+        ]
+    )  # fmt: skip
+    found.changes = [
+        (AT + HOUR // 4, model("ctr-2", CANARY, 0.5)),
+        (AT + HOUR // 2, replace(model("ctr-4"), updated_ms=9)),
+    ]
+    market = Market(5, 300)
+    play(market, found, market.events(AT, AT + HOUR, 4_000))
+    versions = {made.decision.model_version for made in found.made}
+    assert versions == {"ctr-1", "ctr-2", "ctr-3", "ctr-4"}
+    decided = again(found)
+    assert (decided.differing, decided.missing, decided.added) == ({}, [], [])
+    assert decided.digest_equal
