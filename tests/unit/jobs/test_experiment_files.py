@@ -111,8 +111,8 @@ def test_two_experiments_on_one_campaign_are_refused(tmp_path: Path) -> None:
         read_files([tmp_path])
 
 
-def test_the_shipped_experiment_is_sound() -> None:
+def test_the_shipped_experiments_are_sound() -> None:
     from jobs.settings import Settings
 
-    [file] = read_files([Settings().infra / "campaigns" / "experiments"])
-    assert file.record.id == "which-policy"
+    files = read_files([Settings().infra / "campaigns" / "experiments"])
+    assert [file.record.id for file in files] == ["which-offer", "which-policy"]
