@@ -81,7 +81,7 @@ def test_the_world_is_as_it_was_at_the_moment_of_each_that_wanted_to_speak() -> 
         assert world.sealed
         assert world.sealed.get(name) is None
         assert world.posterior_version(spec, "sms") == version
-        assert world.shares(spec, "", -1, OPEN)[0] == share
+        assert world.sharing(spec, "", -1, OPEN).shares[0] == share
 
 
 def _pair(record: ControlRecord) -> tuple[str, bytes]:
