@@ -32,11 +32,22 @@ def a_night() -> str:
         (chart("How many groups", drawn, "five were taken"),),
     )
     done = Manifest("segments", "2026-11-20", "done", "", "c", 42, "s", (), {"a": "b"}, 1.5, 0.3)
+    model = StepReport(
+        "Click model",
+        (
+            Fact("version", "ctr-1"), Fact("AUC", "0.8900 (0.8800 to 0.9000)"),
+            Fact("log loss", "0.1400", "the mean for everybody: 0.2100"),
+            Fact("calibration error", 0.004),
+        ),
+        (Table("By group", ("group", "rows"), tuple((f"g{n}", n) for n in range(40))),),
+    )  # fmt: skip
+    judged = StepReport("What is promoted", (Fact("verdict", "won"),))
     halted = StepReport("Budget", warnings=("stopped: a sum is missing",))
     stopped = Manifest(
         "budget", "2026-11-20", "stopped", "a sum is missing", "c", 42, "s", (), {}, 0.1, 0.3
     )
-    return page("2026-11-20", [("segments", report, done), ("budget", halted, stopped)])
+    parts = [("segments", report, done), ("ctr", model, done), ("judge", judged, done)]
+    return page("2026-11-20", [*parts, ("budget", halted, stopped)])
 
 
 @pytest.mark.parametrize("width", [400, 1_200])
@@ -56,6 +67,14 @@ def test_the_page_shows_all_of_the_night_and_fetches_nothing(tmp_path: Path, wid
         stopped = tab.locator("p.warn").first.inner_text()
         spills = tab.evaluate("document.documentElement.scrollWidth > window.innerWidth")
         text = tab.inner_text("body")
+        lights = tab.locator("nav i").evaluate_all("each => each.map(i => i.className)")
+        tiles = tab.locator(".tile b").all_inner_texts()
+        folded = tab.locator("td", has_text="g39").first
+        before = folded.is_visible()
+        tab.locator("summary", has_text="By group").click()
+        after = folded.is_visible()
+        tab.locator("nav a", has_text="Budget").click()
+        hit = tab.evaluate("location.hash")
         browser.close()
     assert asked == [file.as_uri()]
     assert trouble == []
@@ -65,3 +84,8 @@ def test_the_page_shows_all_of_the_night_and_fetches_nothing(tmp_path: Path, wid
     assert not spills
     assert "champions" in text
     assert "1,200" in text
+    assert lights == ["done", "done", "done", "stopped"]
+    assert tiles[:3] == ["3 of 4", "1", "won"]
+    assert "the mean for everybody: 0.2100" in text
+    assert (before, after) == (False, True), "a long table is folded until somebody wants it"
+    assert hit == "#budget"
