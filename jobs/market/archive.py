@@ -151,7 +151,7 @@ def _stream(
     known: dict[str, Customer] = {}
     pending: list[tuple[int, int, str, Fact, dict[str, Any]]] = []
     answers: dict[int, list[tuple[Any, ...]]] = {}  # by the day on which they come
-    campaigns = _campaigns()
+    campaigns = shown_campaigns()
     chance = _chance(market, truth)
     spread = rng.dirichlet(np.full(len(campaigns), STEADY), days).cumsum(axis=1)
     shown = 0
@@ -276,7 +276,8 @@ def _event(event: BehaviorEvent, ingested_ms: int) -> dict[str, Any]:
     return row
 
 
-def _campaigns() -> list[Campaign]:
+def shown_campaigns() -> list[Campaign]:
+    """What messages are drawn from: each campaign at each discount."""
     return [
         Campaign(
             id=name,
