@@ -1,7 +1,8 @@
 """All that the tally remembers, and by what rule each part of it is bounded.
 
-- of a message: what must be known when something becomes of it, for `HORIZON_MS` of Kafka's time;
-- of a record: that it was counted, as long;
+- of a message: what must be known when something becomes of it, for `HORIZON_MS` of Kafka's time,
+  or its campaign's attribution window and `TOLD_LATE_MS` where that is longer;
+- of a record: that it was counted, as long as the longest of these;
 - of a customer: what comparisons need, for `scoring.effect.groups.MEASURED_MS`; and the segment, of
   the `SEGMENTS_LIMIT` customers of whom one was told last;
 - of an hour: its figures, for `HOURS_MS` and for as long as a target of the campaign is about it.
@@ -21,6 +22,7 @@ from scoring.effect.groups import Groups
 
 HOUR_MS: Final = 3_600_000
 HORIZON_MS: Final = 9 * 86_400_000
+TOLD_LATE_MS: Final = 2 * 86_400_000
 HOURS_MS: Final = 62 * 86_400_000
 SEGMENTS_LIMIT: Final = 1_000_000
 

@@ -14,17 +14,18 @@ from typing import Final
 from schemas.audit import Candidate
 from schemas.control import Campaign, ControlRecord, Policy
 from schemas.decision import Decision
-from schemas.effect import Counted, Effect, EffectGap, EffectLift, ExperimentEffect, effect_key
+from schemas.effect import Counted, Effect, EffectGap, EffectLift, ExperimentEffect
 from schemas.experiment import Experiment, Variant
 from schemas.learning import Example, Reward
 from schemas.outcome import Outcome
+from scoring.effect.cells import Cells, Place, hour_of, places_of
 from scoring.effect.groups import MEASURED_MS, SEP, Groups
 from scoring.effect.guard import exceeds, sentence
 from scoring.effect.memory import (
     HORIZON_MS,
-    HOUR_MS,
     HOURS_MS,
     SEGMENTS_LIMIT,
+    TOLD_LATE_MS,
     Answer,
     Shown,
     State,
@@ -40,9 +41,6 @@ METRICS: Final = ("orders", "revenue")
 HELD, SPOKEN_TO = "held-out", "spoken-to"
 _TOLD: Final = frozenset({"delivered", "opened", "bounced"})
 _COUNTS: Final = _TOLD | {"clicked", "expired", "unsubscribed", "complained"}
-
-Place = tuple[str, str | None, str | None, int | None]
-"""Campaign, channel, segment and hour of a cell; None for all of them."""
 
 
 class Tally:
@@ -61,10 +59,7 @@ class Tally:
         self.compared: set[str] = set(self.state.groups)
         self.folded: list[str] = []
         self._gone: Callable[[str], bool] | None = None
-        self._sums: dict[Place, Counted] = {}
-        self._hours: dict[str, set[int]] = {}
-        for key, counted in self.state.cells.items():
-            self._add_up(key, counted)
+        self._cells = Cells(self.state.cells)
 
     def on_control(self, record: ControlRecord) -> None:
         """Take in a campaign, an experiment or the policy; the rest is passed over."""
@@ -179,8 +174,13 @@ class Tally:
     def forget(self) -> None:
         """Let go of what is older than `scoring.effect.memory` says."""
         state = self.state
-        since_ms = state.came_ms - HORIZON_MS
-        state.shown = {k: v for k, v in state.shown.items() if v.came_ms >= since_ms}
+        windows = {name: self._horizon_ms(spec) for name, spec in self.campaigns.items()}
+        state.shown = {
+            name: shown
+            for name, shown in state.shown.items()
+            if shown.came_ms >= state.came_ms - windows.get(shown.campaign, HORIZON_MS)
+        }
+        since_ms = state.came_ms - max(windows.values(), default=HORIZON_MS)
         state.seen = {k: v for k, v in state.seen.items() if v >= since_ms}
         for name, found in list(state.waiting.items()):
             if found[0].came_ms < since_ms:
@@ -206,16 +206,14 @@ class Tally:
 
     def take_effects(self) -> list[Effect]:
         """The cells that changed since the last call, with those that they are part of."""
-        wanted = {place for key in self.touched for place in _places(key)}
+        wanted = {place for key in self.touched for place in places_of(key)}
         for campaign in self.compared:
             wanted.add((campaign, None, None, None))
         read = {campaign: self.readout(campaign) for campaign, *_ in wanted}
         self.touched.clear()
         self.compared.clear()
         found = sorted(wanted, key=lambda cell: tuple("" if p is None else str(p) for p in cell))
-        return [
-            self._effect(cell, self._sums.get(cell, Counted()), read[cell[0]]) for cell in found
-        ]
+        return [self._effect(cell, self._cells.of(cell), read[cell[0]]) for cell in found]
 
     def take_trials(self) -> list[ExperimentEffect]:
         """The experiments that changed since the last call."""
@@ -239,7 +237,7 @@ class Tally:
     def whole(self, campaign: str) -> Counted:
         """A campaign's figures over all channels, segments and hours."""
         found = Counted()
-        found.add(self._sums.get((campaign, None, None, None), Counted()))
+        found.add(self._cells.of((campaign, None, None, None)))
         return found
 
     def over_limit(self) -> dict[str, str]:
@@ -279,21 +277,13 @@ class Tally:
         self._count(shown, answer.ts, counted)
 
     def _count(self, shown: Shown, ts: int, counted: Counted) -> None:
-        hour = ts - ts % HOUR_MS
+        hour = hour_of(ts)
         if hour < self._oldest_ms(shown.campaign):
             hour = 0
-        key = SEP.join((shown.campaign, shown.channel, shown.segment, str(hour)))
-        self.state.cells.setdefault(key, Counted()).add(counted)
-        self._add_up(key, counted)
+        key = self._cells.add(shown.campaign, shown.channel, shown.segment, hour, counted)
         self.touched.add(key)
         if shown.variant:
             self.trials.count(shown.variant, counted)
-
-    def _add_up(self, key: str, counted: Counted) -> None:
-        for place in _places(key):
-            self._sums.setdefault(place, Counted()).add(counted)
-        campaign, _, _, hour = _parts(key)
-        self._hours.setdefault(campaign, set()).add(hour)
 
     def _oldest_ms(self, campaign: str) -> int:
         """The first hour of a campaign that is kept by itself."""
@@ -301,26 +291,18 @@ class Tally:
         spec = self.campaigns.get(campaign)
         if spec is not None and spec.target is not None and spec.target.ends_ms > oldest_ms:
             oldest_ms = min(oldest_ms, spec.target.starts_ms)
-        return oldest_ms - oldest_ms % HOUR_MS
+        return hour_of(oldest_ms)
+
+    @staticmethod
+    def _horizon_ms(spec: Campaign) -> int:
+        """For how long something may become of a campaign's messages, and be told late."""
+        return max(HORIZON_MS, spec.attribution_window_ms + TOLD_LATE_MS)
 
     def _fold(self) -> None:
         """Add the figures of old hours to those of all that went before."""
-        for key in list(self.state.cells):
-            campaign, channel, segment, hour = _parts(key)
-            if not 0 < hour < self._oldest_ms(campaign):
-                continue
-            before = SEP.join((campaign, channel, segment, "0"))
-            counted = self.state.cells.pop(key)
-            self.state.cells.setdefault(before, Counted()).add(counted)
-            self.touched.discard(key)
-            self.touched.add(before)
-            for place in ((campaign, channel, segment, 0), (campaign, None, None, 0)):
-                self._sums.setdefault(place, Counted()).add(counted)
-            for place in ((campaign, channel, segment, hour), (campaign, None, None, hour)):
-                if self._sums.pop(place, None) is not None:
-                    self.folded.append(effect_key(*place))
-            self._hours[campaign].discard(hour)
-            self._hours[campaign].add(0)
+        gone, moved = self._cells.fold(self._oldest_ms)
+        self.folded += gone
+        self.touched = {key for key in self.touched if key not in moved} | set(moved.values())
 
     def _groups(self, campaign: str) -> Groups:
         return self.state.groups.setdefault(campaign, Groups(METRICS))
@@ -381,10 +363,7 @@ class Tally:
         if spec is None or spec.target is None:
             return None
         wanted = spec.target
-        reached = {
-            at_ms: float(getattr(self._sums[campaign, None, None, at_ms], wanted.metric))
-            for at_ms in self._hours.get(campaign, ())
-        }
+        reached = self._cells.by_hour(campaign, wanted.metric)
         target = Target(wanted.metric, wanted.amount, wanted.starts_ms, wanted.ends_ms)
         rows = gaps(target, reached, self.state.newest_ms)
         rows = [row for row in rows if hour is None or row.hour_ms == hour]
@@ -394,20 +373,3 @@ class Tally:
 def _message(decision_id: str, user_id: str) -> int:
     """By what a message is known; who names another's has none to answer."""
     return id64(SEP.join((decision_id, user_id)))
-
-
-def _parts(key: str) -> tuple[str, str, str, int]:
-    campaign, channel, segment, hour = key.split(SEP)
-    return campaign, channel, segment, int(hour)
-
-
-def _places(key: str) -> tuple[Place, ...]:
-    """A cell, and those that it is a part of."""
-    campaign, channel, segment, hour = _parts(key)
-    return (
-        (campaign, channel, segment, hour),
-        (campaign, channel, None, None),
-        (campaign, None, segment, None),
-        (campaign, None, None, hour),
-        (campaign, None, None, None),
-    )

@@ -59,6 +59,20 @@ def test_memory_does_not_grow_with_the_customers_of_a_year() -> None:
     assert (whole.sends, whole.conversions) == (365 * 5, 365 * 5)
 
 
+def test_a_message_is_remembered_for_as_long_as_its_campaign_may_be_answered() -> None:
+    tally = fresh(attribution_window_ms=20 * DAY)
+    made = decision("d1", user_id="ann")
+    tally.on_decision(made, AT)
+    clicked = reward(made, "clicked", AT + 19 * DAY)
+    for _ in range(2):
+        tally.on_reward(clicked, AT + 20 * DAY)
+        tally.forget()
+    assert told(tally)["on-cart/*/*/*"].counted.clicked == 1
+    tally.on_decision(decision("d2", user_id="bob"), AT + 22 * DAY + 1)
+    tally.forget()
+    assert len(tally.state.shown) == 1
+
+
 def test_whoever_was_measured_is_known_again_and_few_others_are() -> None:
     passed = bytearray()
     assert not holds(passed, "u1")
