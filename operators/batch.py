@@ -1,0 +1,226 @@
+"""One micro-batch of one shard through the core, or one tick: see `operators.shard`."""
+
+from __future__ import annotations
+
+from binascii import b2a_base64
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+import msgspec
+
+from operators import names
+from operators.records import Record, in_order, output
+from operators.unpublished import Unpublished
+from schemas import topics
+from schemas.audit import Outcomes
+from schemas.errors import InvalidRecord
+from schemas.event import BehaviorEvent
+from schemas.learning import Example
+from schemas.outcome import Outcome
+from schemas.profile import Profile
+from schemas.wire import dead_letter, decode_event, decode_outcome, encode, unknown_fields
+from scoring.emit import Emit, Step
+from scoring.step import event_time, on_due, on_event, on_outcome
+from state.clock import ShardClock
+from state.customer import Customer
+from state.due import DueList
+from state.purse import Purse
+
+if TYPE_CHECKING:
+    from operators.shard import Decider, ShardStore
+
+UNKNOWN_FIELDS_SHARE: Final = 16
+"""One record in so many, by offset, is looked through for fields that the contract lacks."""
+
+SHARD_KEY: Final = "\x00shard"
+"""Where a shard's store has its clock and how many chunks of the unpublished there are."""
+
+_INPUTS: Final = list(topics.INPUTS)
+_PLACE: Final = {topic: place for place, topic in enumerate(_INPUTS)}
+_encode_shard: Final = msgspec.msgpack.Encoder().encode
+
+
+Stored = tuple[int, int, bytes]
+"""A customer as written: time of the newest fact, revision, and the bytes."""
+
+
+class Kept(NamedTuple):
+    """What is kept of a shard besides its customers; ``purse`` is its part of the budgets.
+
+    ``unpublished`` has the customers whose published profile is older than their state; ``stored``
+    what the store holds of those, to publish it as it is.
+    """
+
+    clock: ShardClock
+    due: DueList
+    purse: Purse
+    unpublished: Unpublished
+    stored: dict[str, Stored]
+
+
+class Batch:
+    """One micro-batch of one shard."""
+
+    def __init__(self, decider: Decider, shard: str, store: ShardStore) -> None:
+        self.decider = decider
+        self.world = decider.world
+        self.name = shard
+        self.store = store
+        kept = decider.shard(shard, store)
+        self.clock, self.due, self.purse, self.unpublished, self.stored = kept
+        self.lateness_ms = decider.world.policy.lateness_ms
+        self.touched: dict[str, tuple[Customer, int]] = {}
+        self.outputs: list[str] = []
+
+    def run(self, records: Sequence[str]) -> list[str]:
+        """Take records, then do what is due; returns the outputs."""
+        rows: list[tuple[int, int, int, str, str]] = []
+        counters = self.decider.counters
+        for record in in_order(records):
+            end, reason, emits = self._take(record)
+            rows.append((_PLACE[record[0]], record[1], record[2], end, reason))
+            counters[end] += 1
+            if emits:
+                self._publish(emits)
+        self._fire(self.clock.advance(self.lateness_ms))
+        self._tend(self.clock.now_ms)
+        audit = Outcomes(self.name, _INPUTS, rows)
+        self.outputs.append(output(topics.AUDIT, self.name, encode(audit)))
+        return self._commit()
+
+    def tick(self, now_ms: int, late_ms: int) -> list[str]:
+        """Let the wall clock move on; returns the outputs."""
+        before, marked_ms = self.clock.now_ms, self.clock.wall_ms
+        clock_ms = self.clock.tick(now_ms, self.lateness_ms, late_ms)
+        self._tend(clock_ms)
+        if (
+            clock_ms == before
+            and self.clock.wall_ms == marked_ms
+            and not self.unpublished.since
+            and not self.purse.changed
+            and not self.due.has_due(clock_ms)
+        ):
+            return []
+        self._fire(clock_ms)
+        return self._commit(publish=True)
+
+    def _take(self, record: Record) -> Step:
+        topic, partition, offset, ingested_ms, payload = record
+        raw = payload.encode("latin-1")
+        contract: type[BehaviorEvent | Outcome]
+        try:
+            if topic == topics.OUTCOMES:
+                contract = Outcome
+                outcome = decode_outcome(raw)
+                ts = event_time(outcome.ts, ingested_ms, self.world)
+                step = on_outcome(
+                    self._touch(outcome.user_id, ts), outcome, ts, self.world, self.purse
+                )
+            else:
+                contract = BehaviorEvent
+                step = self._event(decode_event(raw), partition, ingested_ms)
+        except InvalidRecord as error:
+            return self._bury(error, raw, record)
+        if offset % UNKNOWN_FIELDS_SHARE == 0 and unknown_fields(contract, raw):
+            self.decider.counters["unknown_fields_sampled"] += 1
+        return step
+
+    def _event(self, event: BehaviorEvent, partition: int, ingested_ms: int) -> Step:
+        ts = event_time(event.ts, ingested_ms, self.world)
+        again = event.user_id in self.touched
+        customer = self._touch(event.user_id, ts)
+        # What fell due before this event is settled first, with what was known up to then.
+        before_ms = ts - self.lateness_ms
+        book = customer.book
+        hints = book.hints
+        # A batch leaves nothing in a book that is due before the book's first hint.
+        asked = again or (hints and hints[0] <= before_ms)
+        wake_ms = book.wake_at_ms() if asked else None
+        if wake_ms is not None and wake_ms <= before_ms:
+            self._publish(on_due(event.user_id, customer, before_ms, self.world, self.purse))
+        step = on_event(customer, event, ts, ingested_ms, self.world, self.purse)
+        self.clock.observe(partition, ts, ingested_ms)
+        return step
+
+    def _touch(self, user_id: str, now_ms: int) -> Customer:
+        """The customer, settled before the batch's first fact, and to be written at its end."""
+        found = self.touched.get(user_id)
+        if found is not None:
+            return found[0]
+        customer = self.decider.customer(self.name, user_id, self.store)
+        if customer.settles(now_ms, self.lateness_ms):
+            since = self.unpublished.pop(user_id)
+            if since is not None:  # what has settled can no longer be told apart
+                self._publish_profile(user_id, since)
+            customer.settle(now_ms, self.lateness_ms)
+        self.touched[user_id] = (customer, customer.book.revision)
+        return customer
+
+    def _bury(self, error: InvalidRecord, raw: bytes, record: Record) -> Step:
+        letter = dead_letter(error, raw, *record[:4])
+        key = "/".join(map(str, record[:3]))
+        self.outputs.append(output(topics.DEAD_LETTERS, key, encode(letter)))
+        return Step("dead", error.reason, [])
+
+    def _fire(self, clock_ms: int) -> None:
+        for user_id in self.due.pop_due(clock_ms):
+            customer = self._touch(user_id, clock_ms)
+            book = customer.book
+            book.hints = [hint for hint in book.hints if hint > clock_ms]
+            self._publish(on_due(user_id, customer, clock_ms, self.world, self.purse))
+
+    def _tend(self, now_ms: int) -> None:
+        self.purse.tend(now_ms, self.world.metered, self.world.policy)
+
+    def _publish(self, emits: list[Emit]) -> None:
+        counters = self.decider.counters
+        for topic, key, record in emits:
+            counters[topic] += 1
+            value = encode(record)
+            self.outputs.append(output(topic, key, value))
+            if isinstance(record, Example):
+                self.outputs.append(output(names.EXPOSED, record.campaign_id, value))
+
+    def _publish_profiles(self) -> None:
+        for user_id, since in self.unpublished.since.items():
+            self._publish_profile(user_id, since)
+        self.unpublished.clear()
+
+    def _publish_profile(self, user_id: str, since: int) -> None:
+        """Publish a customer as of the last commit."""
+        stored = self.stored.pop(user_id, None)
+        if stored is None:  # it waited since before a restart
+            customer = self.decider.customer(self.name, user_id, self.store)
+            stored = customer.book.newest_ms, customer.book.revision, customer.encode()
+        newest_ms, revision, data = stored
+        snapshot = b2a_base64(data, newline=False).decode("ascii")
+        profile = Profile(user_id, newest_ms, revision, since, snapshot)
+        self.outputs.append(output(topics.PROFILES, user_id, encode(profile)))
+
+    def _commit(self, *, publish: bool = False) -> list[str]:
+        dirty: dict[str, bytes | None] = {}
+        unpublished = self.unpublished
+        changed, stored = unpublished.since, self.stored
+        for user_id, (customer, since) in self.touched.items():
+            book = customer.book
+            wake_ms, hints = book.wake_at_ms(), book.hints
+            if wake_ms is not None and (not hints or wake_ms < hints[0]):
+                hints.insert(0, wake_ms)
+                self.due.add(user_id, wake_ms)
+            data = dirty[user_id] = customer.encode()
+            if user_id not in changed:
+                if book.revision == since:
+                    continue
+                unpublished.note(user_id, since)
+            stored[user_id] = (book.newest_ms, book.revision, data)
+        if publish or len(unpublished.since) > self.decider.unpublished_limit:
+            self._publish_profiles()
+        dirty.update(unpublished.take_writes())
+        dirty.update(self.due.take_writes())
+        if self.purse.changed:
+            dirty.update(self.purse.take_writes())
+            for ask in self.purse.take_asks():
+                self.outputs.append(output(names.ASKS, ask.campaign_id, encode(ask)))
+        dirty[SHARD_KEY] = _encode_shard((self.clock.encode(), unpublished.chunks))
+        self.store.put_all(dirty)
+        return self.outputs
