@@ -30,6 +30,7 @@ _MEMO_LIMIT: Final = 1_024
 
 _encode: Final = msgspec.json.Encoder(order="sorted").encode
 _Value = Callable[[Fact], Any]
+_ByValue = tuple[tuple[_Value, dict[Any, tuple[Watch, ...]]], ...]
 
 
 class _Filed(NamedTuple):
@@ -37,14 +38,16 @@ class _Filed(NamedTuple):
 
     ``always`` are for every such fact, ``near`` for those with a place, ``asking`` for those that
     their ``when`` holds for, ``having`` by a field that the fact must have, ``by_value`` by a value
-    of a field. ``ended`` are those whose waits a fact of this action may end, by key.
+    of a field, and ``equal`` too where there is nothing else to ask. ``ended`` are those whose
+    waits a fact of this action may end, by key.
     """
 
     always: tuple[Watch, ...]
     near: Near | None
     asking: tuple[Watch, ...]
     having: tuple[tuple[str, tuple[Watch, ...]], ...]
-    by_value: tuple[tuple[_Value, dict[Any, tuple[Watch, ...]]], ...]
+    by_value: _ByValue
+    equal: _ByValue
     ended: dict[str, Watch]
 
 
@@ -90,9 +93,13 @@ class Index:
     def wanting(self, fact: Fact, book: Book, world: World) -> Sequence[Watch]:
         """The watches to show a fact of the customer with this book to."""
         filed = self._filed.get(fact.action) or self._file(fact.action)
-        always, near, asking, having, by_value, _ = filed
+        always, near, asking, having, by_value, equal, _ = filed
         if near is not None and fact.location is not None:
             always = (*always, *near.wanting(fact.location, book, world))
+        for value_of, of_value in equal:
+            watches = of_value.get(value_of(fact))
+            if watches is not None:
+                always = (*always, *watches)
         if not asking and not having and not by_value:
             return always
         narrowed = list(asking)
@@ -129,12 +136,14 @@ class Index:
         fences: list[Watch] = []
         having: defaultdict[str, list[Watch]] = defaultdict(list)
         by_value: dict[str, tuple[_Value, defaultdict[Any, list[Watch]]]] = {}
+        equal: dict[str, tuple[_Value, defaultdict[Any, list[Watch]]]] = {}
         for watch in self.watches.values():
             if watch.led or not _hears(watch, action):
                 continue
             asked = _equality(watch.when.tree) if watch.FILTERED and watch.when else None
-            if asked is not None:
-                _, values = by_value.setdefault(
+            if asked is not None and watch.when is not None:
+                alone = asked is watch.when.tree and watch.needs is None
+                _, values = (equal if alone else by_value).setdefault(
                     asked.name.name, (asked.name.get, defaultdict(list))
                 )
                 for value in asked.equals or ():
@@ -152,10 +161,8 @@ class Index:
             Near(fences) if fences else None,
             tuple(asking),
             tuple((field, tuple(watches)) for field, watches in having.items()),
-            tuple(
-                (get, {value: tuple(watches) for value, watches in values.items()})
-                for get, values in by_value.values()
-            ),
+            _frozen(by_value),
+            _frozen(equal),
             {key: watch for key, watch in self.watches.items() if among(action, watch.ended_by)},
         )
 
@@ -166,6 +173,13 @@ def watch_key(kinds: dict[type, type[Watch]], spec: Campaign) -> str:
     pattern = kinds[type(trigger)].pattern(trigger)
     kind = str(type(trigger).__struct_config__.tag)
     return f"{kind}:{xxh3_64_hexdigest(_encode((pattern, spec.when)))}"
+
+
+def _frozen(found: dict[str, tuple[_Value, defaultdict[Any, list[Watch]]]]) -> _ByValue:
+    return tuple(
+        (get, {value: tuple(watches) for value, watches in values.items()})
+        for get, values in found.values()
+    )
 
 
 def _hears(watch: Watch, action: str) -> bool:

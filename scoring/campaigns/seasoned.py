@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterable
+from typing import Final
 
 from schemas.control import Campaign
 from schemas.triggers import SeasonedTrigger
@@ -19,13 +21,15 @@ class SeasonedWatch(Watch):
     actions it is the first that a campaign of this kind saw.
     """
 
-    __slots__ = ()
+    __slots__ = ("_asked_ms", "_by_age")
 
     def __init__(self, key: str, specs: tuple[Campaign, ...]) -> None:
         super().__init__(key, specs)
         trigger = specs[0].trigger
         assert isinstance(trigger, SeasonedTrigger)
         self.actions = names(trigger.actions)
+        self._by_age: Final = sorted(specs, key=_since_ms)
+        self._asked_ms: Final = [_since_ms(spec) for spec in self._by_age]
 
     @classmethod
     def pattern(cls, trigger: SeasonedTrigger) -> tuple[object, ...]:
@@ -41,10 +45,11 @@ class SeasonedWatch(Watch):
             note.since_ms = self._first_ms(seen)
         note.since_ms = min(note.since_ms, fact.ts)
         age_ms = fact.ts - note.since_ms
+        old_enough = self._by_age[: bisect_right(self._asked_ms, age_ms)]
         return [
             (spec, seen.trigger())
-            for spec in self.specs
-            if age_ms >= _asked_ms(spec) and not resting(spec, fact.ts, customer.book)
+            for spec in old_enough
+            if not resting(spec, fact.ts, customer.book)
         ]
 
     def on_late_fact(self, seen: Seen) -> None:
@@ -59,6 +64,6 @@ class SeasonedWatch(Watch):
         return seen.fact.ts
 
 
-def _asked_ms(spec: Campaign) -> int:
+def _since_ms(spec: Campaign) -> int:
     assert isinstance(spec.trigger, SeasonedTrigger)
     return spec.trigger.since_ms

@@ -188,16 +188,36 @@ def _memberships(seen: Seen) -> Note:
     if note is None:
         note = notes[MEMBERSHIPS] = Note()
     if note.text != segments.signature:
-        known = set(note.texts)
-        fresh = seen.customer.book.revision == 1
         note.text = segments.signature
-        note.texts = [
-            watch.key
-            for watch in segments.watches
-            if watch.key in known
-            or (not fresh and isinstance(watch, SegmentWatch) and watch.holds(seen.before()))
-        ]
+        if seen.customer.book.revision == 1:  # there is nothing before its first fact
+            note.texts = [key for key in note.texts if key in seen.world.index.watches]
+        else:
+            note.texts = _insides(segments.watches, frozenset(note.texts), seen.before())
     return note
+
+
+def _insides(watches: Iterable[Watch], known: frozenset[str], view: View) -> list[str]:
+    """The keys of the segments that are known, or that a view is in.
+
+    A dimension that many segments ask for at least so much of is read once.
+    """
+    values: dict[str, float | None] = {}
+    inside: list[str] = []
+    for watch in watches:
+        assert isinstance(watch, SegmentWatch)
+        if watch.key in known:
+            inside.append(watch.key)
+        elif watch.led:
+            name = watch.name.name
+            if name not in values:
+                read = watch.name.get(view)
+                values[name] = None if read is None else float(read)
+            value = values[name]
+            if value is not None and value >= watch.least and watch.holds(view):
+                inside.append(watch.key)
+        elif watch.holds(view):
+            inside.append(watch.key)
+    return inside
 
 
 def _entry(spec: Campaign) -> bool:
