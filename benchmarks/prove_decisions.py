@@ -225,12 +225,16 @@ def asked_why(settings: Settings, seed: int) -> tuple[int, list[str]]:
 
 
 def differences(published: Sequence[Decision], again: Sequence[Decision]) -> list[str]:
-    """Decisions that only one of the two runs made."""
-    ours = {each.decision_id for each in published}
-    theirs = {each.decision_id for each in again}
+    """Decisions that only one of the two runs made, in order of time."""
+    ours = {each.decision_id: each for each in published}
+    theirs = {each.decision_id: each for each in again}
+    found = [(each, "not made in the replay") for each in ours.values()]
+    found += [(each, "made in the replay alone") for each in theirs.values()]
     return [
-        *(f"{name} was not made in the replay" for name in sorted(ours - theirs)),
-        *(f"{name} was made in the replay alone" for name in sorted(theirs - ours)),
+        f"{each.decision_id} of {each.campaign_id} for {each.user_id} at {each.decided_at_ms}, "
+        f"{each.status} by {each.channel}, was {what}"
+        for each, what in sorted(found, key=lambda pair: pair[0].decided_at_ms)
+        if (each.decision_id in ours) != (each.decision_id in theirs)
     ]
 
 

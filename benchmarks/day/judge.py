@@ -126,9 +126,9 @@ class Judge:
         """Judge everything that was heard."""
         of_user: defaultdict[str, list[dict[str, Any]]] = defaultdict(list)
         for name, contents in self._contents.items():
-            if len(contents) > 1:
-                self._wrong("two_contents", name)
-            decision = msgspec.json.decode(next(iter(contents)))
+            decision, *others = map(msgspec.json.decode, sorted(contents))
+            if others:
+                self._wrong("two_contents", f"{name} {_differing(decision, others[0])}")
             of_user[decision["user_id"]].append(decision)
         everything: list[dict[str, Any]] = []
         for person in self._people.values():
@@ -276,6 +276,12 @@ class Judge:
     def _example(self, kind: str, what: str) -> None:
         if len(self.examples) < 40:
             self.examples.append(f"{kind}: {what}")
+
+
+def _differing(one: dict[str, Any], other: dict[str, Any]) -> str:
+    """The fields in which two contents of a decision differ."""
+    names = [name for name in one if one[name] != other.get(name)]
+    return ", ".join(f"{name}: {one[name]} or {other.get(name)}" for name in names)
 
 
 def _agreed(words: list[tuple[int, bool]], at_ms: int) -> bool:
