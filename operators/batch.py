@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from binascii import b2a_base64
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import msgspec
 
 from operators import names
+from operators.early import LONGEST_MS, Early
 from operators.records import Record, in_order, output
 from operators.unpublished import Unpublished
 from schemas import topics
@@ -18,7 +19,14 @@ from schemas.event import BehaviorEvent
 from schemas.learning import Example
 from schemas.outcome import Outcome
 from schemas.profile import Profile
-from schemas.wire import dead_letter, decode_event, decode_outcome, encode, unknown_fields
+from schemas.wire import (
+    dead_letter,
+    decode_event,
+    decode_outcome,
+    encode,
+    instant_ms,
+    unknown_fields,
+)
 from scoring.emit import Emit, Step
 from scoring.step import event_time, on_due, on_event, on_outcome
 from state.clock import ShardClock
@@ -56,6 +64,7 @@ class Kept(NamedTuple):
     purse: Purse
     unpublished: Unpublished
     stored: dict[str, Stored]
+    early: Early
 
 
 class Batch:
@@ -67,38 +76,44 @@ class Batch:
         self.name = shard
         self.store = store
         kept = decider.shard(shard, store)
-        self.clock, self.due, self.purse, self.unpublished, self.stored = kept
+        self.clock, self.due, self.purse, self.unpublished, self.stored, self.early = kept
         self.lateness_ms = decider.world.policy.lateness_ms
         self.touched: dict[str, tuple[Customer, int]] = {}
         self.outputs: list[str] = []
+        self.rows: list[tuple[int, int, int, str, str]] = []
 
     def run(self, records: Sequence[str]) -> list[str]:
         """Take records, then do what is due; returns the outputs."""
-        rows: list[tuple[int, int, int, str, str]] = []
-        counters = self.decider.counters
+        early = self.early
         for record in in_order(records):
-            end, reason, emits = self._take(record)
-            rows.append((_PLACE[record[0]], record[1], record[2], end, reason))
-            counters[end] += 1
-            if emits:
-                self._publish(emits)
+            if record[0] == topics.OUTCOMES:
+                user_id = self._customer_of(record) if early.active else None
+                if early.deliver(record, user_id):
+                    continue
+            self._end(record, self._take(record))
         self._fire(self.clock.advance(self.lateness_ms))
         self._tend(self.clock.now_ms)
-        audit = Outcomes(self.name, _INPUTS, rows)
-        self.outputs.append(output(topics.AUDIT, self.name, encode(audit)))
         return self._commit()
+
+    def read_ahead(self, records: Iterable[Record]) -> None:
+        """Let the outcomes that lie unread wait for their places."""
+        unread = ((self._customer_of(record), record) for record in records)
+        self.early.begin((user_id, record) for user_id, record in unread if user_id is not None)
 
     def tick(self, now_ms: int, late_ms: int) -> list[str]:
         """Let the wall clock move on; returns the outputs."""
         before, marked_ms = self.clock.now_ms, self.clock.wall_ms
         clock_ms = self.clock.tick(now_ms, self.lateness_ms, late_ms)
         self._tend(clock_ms)
+        if self.early.active:
+            self._catch_up(now_ms, marked_ms)
         if (
             clock_ms == before
             and self.clock.wall_ms == marked_ms
             and not self.unpublished.since
             and not self.purse.changed
             and not self.due.has_due(clock_ms)
+            and not self.rows
         ):
             return []
         self._fire(clock_ms)
@@ -127,10 +142,12 @@ class Batch:
 
     def _event(self, event: BehaviorEvent, partition: int, ingested_ms: int) -> Step:
         ts = event_time(event.ts, ingested_ms, self.world)
-        again = event.user_id in self.touched
-        customer = self._touch(event.user_id, ts)
         # What fell due before this event is settled first, with what was known up to then.
         before_ms = ts - self.lateness_ms
+        if self.early.active:
+            self._answer(event.user_id, ingested_ms, before_ms)
+        again = event.user_id in self.touched
+        customer = self._touch(event.user_id, ts)
         book = customer.book
         hints = book.hints
         # A batch leaves nothing in a book that is due before the book's first hint.
@@ -162,9 +179,49 @@ class Batch:
         self.outputs.append(output(topics.DEAD_LETTERS, key, encode(letter)))
         return Step("dead", error.reason, [])
 
+    def _end(self, record: Record, step: Step) -> None:
+        self.rows.append((_PLACE[record[0]], record[1], record[2], step.end, step.reason))
+        self.decider.counters[step.end] += 1
+        if step.emits:
+            self._publish(step.emits)
+
+    def _customer_of(self, record: Record) -> str | None:
+        """Whose an outcome is; None of a broken one, or of another shard's."""
+        try:
+            user_id = decode_outcome(record[4].encode("latin-1")).user_id
+            self.decider.customer(self.name, user_id, self.store)
+        except InvalidRecord:
+            return None
+        return user_id
+
+    def _answer(self, user_id: str, came_ms: int, due_ms: int) -> None:
+        """Take the customer's outcomes that Kafka took in before a moment.
+
+        What falls due before ``due_ms`` and before an outcome comes before it.
+        """
+        for record in self.early.take(user_id, came_ms):
+            outcome = decode_outcome(record[4].encode("latin-1"))
+            ts = min(due_ms, instant_ms(outcome.ts))
+            customer = self._touch(user_id, ts)
+            self._publish(on_due(user_id, customer, ts, self.world, self.purse))
+            self._end(record, self._take(record))
+
+    def _catch_up(self, now_ms: int, marked_ms: int) -> None:
+        """While the shard is behind outcomes wait; then none does."""
+        early = self.early
+        early.ends_ms = early.ends_ms or now_ms + LONGEST_MS
+        if self.clock.is_behind and now_ms < early.ends_ms:
+            self.clock.wall_ms = marked_ms  # what waits is read ahead again after a crash
+            return
+        for user_id in early.users():
+            self._answer(user_id, now_ms + LONGEST_MS, 0)
+        early.active = False
+
     def _fire(self, clock_ms: int) -> None:
         for user_id in self.due.pop_due(clock_ms):
             customer = self._touch(user_id, clock_ms)
+            if self.early.active:
+                self._answer(user_id, self.clock.read_to_ms, clock_ms)
             book = customer.book
             book.hints = [hint for hint in book.hints if hint > clock_ms]
             self._publish(on_due(user_id, customer, clock_ms, self.world, self.purse))
@@ -198,6 +255,9 @@ class Batch:
         self.outputs.append(output(topics.PROFILES, user_id, encode(profile)))
 
     def _commit(self, *, publish: bool = False) -> list[str]:
+        if self.rows:
+            audit = Outcomes(self.name, _INPUTS, self.rows)
+            self.outputs.append(output(topics.AUDIT, self.name, encode(audit)))
         dirty: dict[str, bytes | None] = {}
         unpublished = self.unpublished
         changed, stored = unpublished.since, self.stored
@@ -221,6 +281,7 @@ class Batch:
             dirty.update(self.purse.take_writes())
             for ask in self.purse.take_asks():
                 self.outputs.append(output(names.ASKS, ask.campaign_id, encode(ask)))
-        dirty[SHARD_KEY] = _encode_shard((self.clock.encode(), unpublished.chunks))
+        heard = self.early.heard()
+        dirty[SHARD_KEY] = _encode_shard((self.clock.encode(), unpublished.chunks, heard))
         self.store.put_all(dirty)
         return self.outputs

@@ -19,7 +19,7 @@ from operators.collection import collect_the_young_only
 from operators.control_log import ControlLog
 from operators.layout import attempt_number
 from operators.routes import inward, outward
-from operators.sealing import Published, Sealing, leases_in, published_leases
+from operators.sealing import Published, Sealing, Unread, leases_in, published_leases
 from operators.shard import Decider, DeciderConfig, nothing_published
 from operators.shipping import Shipped
 
@@ -81,6 +81,7 @@ class Decide(Shipped, KeyedBroadcastProcessFunction):
         first = attempt_number(runtime_context) == 0
         resumes = not first or not config.sealing.since_ms
         self._published = Published(config.sealing) if resumes else nothing_published
+        self._unread = Unread(config.sealing, first=first)
         self._leases = {} if first else published_leases(config.sealing)
         self._decider: Decider | None = None
         self._log_saved = False
@@ -139,7 +140,7 @@ class Decide(Shipped, KeyedBroadcastProcessFunction):
     def _build(self, log: ControlLog) -> Decider:
         self._log = log
         inherited = leases_in(self._config.control)
-        self._decider = Decider(self._config.core, log, self._published, inherited)
+        self._decider = Decider(self._config.core, log, self._published, inherited, self._unread)
         for lease in self._leases.values():  # a purse must know at once what it had given back
             self._decider.world.leases.accept(lease)
         self._leases = {}

@@ -2,22 +2,30 @@
 
 The state resumes from the last checkpoint, the topics do not. What was decided in between is
 decided again, and must come out with the same content under the same id; money that was lent or
-taken back in between stays so.
+taken back in between stays so. Outcomes that lie unread are read ahead (see `operators.early`).
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Final, NamedTuple
 
 import msgspec
-from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, TopicPartition
+from confluent_kafka import (
+    OFFSET_BEGINNING,
+    Consumer,
+    KafkaError,
+    KafkaException,
+    Message,
+    TopicPartition,
+)
 
+from operators.records import Record
 from schemas.budget import Lease
 from schemas.decision import Decision
 from schemas.errors import InvalidRecord
-from schemas.topics import CONTROL, DECISIONS
+from schemas.topics import CONTROL, DECISIONS, OUTCOMES
 from schemas.wire import decode_control
 from state.loans import merged
 
@@ -64,28 +72,70 @@ class Published:
         return self._found
 
 
+class Unread:
+    """The outcomes that came since a moment, read when a shard first asks.
+
+    Of a shard without state it is the first attempt's business to read them in their order.
+    """
+
+    def __init__(self, sealing: Sealing, *, first: bool) -> None:
+        self._sealing = sealing
+        self._first = first
+        self._from_ms: int | None = None
+        self._found: list[Record] = []
+
+    def __call__(self, saved_ms: int) -> list[Record] | None:
+        """What may lie unread since a shard was saved, and maybe more; oldest first."""
+        if self._first and not saved_ms:
+            return None
+        wanted_ms = (saved_ms or self._sealing.since_ms) - SKEW_MS
+        if self._from_ms is None or wanted_ms < self._from_ms:
+            self._from_ms = wanted_ms - SKEW_MS
+            messages = _since(self._sealing.bootstrap, OUTCOMES, max(0, self._from_ms))
+            self._found = sorted(map(_record, messages), key=_came)
+        return self._found
+
+
 def published_decisions(bootstrap: str, since_ms: int) -> list[Decision]:
     """The decisions that the broker has from then on."""
+    return [_decode(message.value() or b"") for message in _since(bootstrap, DECISIONS, since_ms)]
+
+
+def _since(bootstrap: str, name: str, since_ms: int) -> list[Message]:
+    """The records of a topic from then on."""
     consumer = _consumer(bootstrap)
     try:
-        topic = consumer.list_topics(DECISIONS, timeout=_PATIENCE_S).topics[DECISIONS]
+        topic = consumer.list_topics(name, timeout=_PATIENCE_S).topics[name]
         if topic.error is not None:
             raise KafkaException(topic.error)
         starts = consumer.offsets_for_times(
-            [TopicPartition(DECISIONS, partition, since_ms) for partition in topic.partitions],
+            [TopicPartition(name, partition, since_ms) for partition in topic.partitions],
             timeout=_PATIENCE_S,
         )
-        records = _read_to_end(consumer, [place for place in starts if place.offset >= 0])
-        return [_decode(value) for _key, value in records]
+        return list(_read_to_end(consumer, [place for place in starts if place.offset >= 0]))
     finally:
         consumer.close()
+
+
+def _record(message: Message) -> Record:
+    payload = (message.value() or b"").decode("latin-1")
+    place = message.partition() or 0, message.offset() or 0
+    return OUTCOMES, *place, message.timestamp()[1], payload
+
+
+def _came(record: Record) -> tuple[int, int, int]:
+    _, partition, offset, came_ms, _ = record
+    return came_ms, partition, offset
 
 
 def published_leases(sealing: Sealing) -> dict[str, Lease]:
     """The loans of every campaign's budget on the control topic."""
     consumer = _consumer(sealing.bootstrap)
     try:
-        return leases_in(_read_to_end(consumer, [TopicPartition(CONTROL, 0, OFFSET_BEGINNING)]))
+        messages = _read_to_end(consumer, [TopicPartition(CONTROL, 0, OFFSET_BEGINNING)])
+        return leases_in(
+            ((message.key() or b"").decode(), message.value() or b"") for message in messages
+        )
     finally:
         consumer.close()
 
@@ -117,9 +167,8 @@ def _consumer(bootstrap: str) -> Consumer:
     )
 
 
-def _read_to_end(consumer: Consumer, starts: list[TopicPartition]) -> list[tuple[str, bytes]]:
-    """Key and value of every record from there on; of one topic."""
-    records = []
+def _read_to_end(consumer: Consumer, starts: list[TopicPartition]) -> Iterator[Message]:
+    """Every record from there on; of one topic."""
     waiting = {place.partition for place in starts}
     consumer.assign(starts)
     patient_until = time.monotonic() + _PATIENCE_S
@@ -133,9 +182,8 @@ def _read_to_end(consumer: Consumer, starts: list[TopicPartition]) -> list[tuple
         for message in messages:
             error = message.error()
             if error is None:
-                records.append(((message.key() or b"").decode(), message.value() or b""))
+                yield message
             elif error.code() == KafkaError._PARTITION_EOF:
                 waiting.discard(message.partition())
             else:
                 raise KafkaException(error)
-    return records

@@ -21,7 +21,8 @@ import msgspec
 
 from operators import names, records
 from operators.batch import SHARD_KEY, Batch, Kept
-from operators.records import output
+from operators.early import Early, Heard
+from operators.records import Record, output
 from operators.unpublished import Unpublished
 from schemas import topics
 from schemas.budget import Lease
@@ -41,7 +42,7 @@ FOUR_SHARDS: Final = "888877776666eeee"
 that one, two or four TaskManagers get equal shares. Any others would lie as chance has it."""
 
 _RULING: Final = ("campaign/", "policy/", "experiment/")
-_decode_shard: Final = msgspec.msgpack.Decoder(tuple[bytes, int]).decode
+_decode_shard: Final = msgspec.msgpack.Decoder(tuple[bytes, int, Heard]).decode
 
 
 Published = Callable[[int], Iterable[Decision]]
@@ -51,6 +52,17 @@ Published = Callable[[int], Iterable[Decision]]
 def nothing_published(_saved_ms: int) -> tuple[Decision, ...]:
     """What a run finds that nothing went before."""
     return ()
+
+
+Unread = Callable[[int], Iterable[Record] | None]
+"""Gives the outcomes that came after a time of the wall clock, oldest first, and maybe others.
+
+None is for a shard that begins with the topics, where outcomes are taken as they come.
+"""
+
+
+def in_order_as_they_come(_saved_ms: int) -> None:
+    """What a run finds whose topics are read in the order of their records."""
 
 
 class ShardStore(Protocol):
@@ -113,6 +125,7 @@ class Decider:
     `on_batch` the store holds everything. ``control`` is a snapshot of the control topic, in
     force before the first record; ``published`` is asked, when a shard's state is taken up, for the
     decisions that were published after it was saved (see `World.sealed`).
+    ``unread`` is asked then too, for the outcomes that lie unread (see `operators.early`).
     ``inherited`` are the loans of budgets from before this run, by default those of ``control``.
     """
 
@@ -122,9 +135,11 @@ class Decider:
         control: Iterable[tuple[str, bytes]] = (),
         published: Published = nothing_published,
         inherited: Mapping[str, Lease] | None = None,
+        unread: Unread = in_order_as_they_come,
     ) -> None:
         self.world = World()
         self._published = published
+        self._unread = unread
         self.counters: Counter[str] = Counter()
         self._limit = config.cached_customers
         self.unpublished_limit = config.unpublished_customers
@@ -175,7 +190,7 @@ class Decider:
         found = self._shards.get(name)
         if found is None:
             saved = store.get(SHARD_KEY)
-            data, chunks = (None, 0) if saved is None else _decode_shard(saved)
+            data, chunks, heard = (None, 0, Heard()) if saved is None else _decode_shard(saved)
             clock = ShardClock() if data is None else ShardClock.decode(data)
             if data is not None or self._partitions:
                 clock.resumed(self._partitions)
@@ -187,7 +202,11 @@ class Decider:
                 self._purse(name, store, published),
                 Unpublished(store.get, chunks),
                 {},
+                Early(heard),
             )
+            unread = self._unread(clock.wall_ms)
+            if unread is not None:
+                Batch(self, name, store).read_ahead(unread)
         return found
 
     def customer(self, shard: str, user_id: str, store: ShardStore) -> Customer:

@@ -53,7 +53,8 @@ class Send(Struct, array_like=True, frozen=True, gc=False):
     """A message that counts for the caps from its decision on.
 
     It is reserved until ``until_ms``: a bounce before that takes it back. 0 is confirmed, by its
-    arrival; time confirms it as well, and nobody has to be woken for that.
+    arrival; time confirms it as well, and nobody has to be woken for that. Of one that was taken
+    back it is the time of that, less than 0: what is decided of an earlier time counts it still.
     """
 
     at_ms: int
@@ -191,10 +192,10 @@ class Book(Struct, array_like=True):
         for place, send in enumerate(self.sends):
             if send.digest == digest:
                 channel = send.channel
-                if arrived:
+                if arrived and send.until_ms >= 0:
                     self.sends[place] = replace(send, until_ms=0)
                 elif ts <= send.until_ms:
-                    del self.sends[place]
+                    self.sends[place] = replace(send, until_ms=-ts)
                 break
         if channel is None:
             return
@@ -207,12 +208,18 @@ class Book(Struct, array_like=True):
         """The customer opted in anew: what came back before says nothing of the channel now."""
         self.bounced.pop(channel, None)
 
-    def sends_since(self, start_ms: int, channel: str | None, category: str | None) -> int:
-        """How many messages count after ``start_ms``; None is any channel or category."""
+    def sends_since(
+        self, start_ms: int, at_ms: int, channel: str | None, category: str | None
+    ) -> int:
+        """How many messages after ``start_ms`` count at ``at_ms``.
+
+        None is any channel or category.
+        """
         count = 0
         for send in self.sends:
             if (
                 send.at_ms > start_ms
+                and (send.until_ms >= 0 or at_ms < -send.until_ms)
                 and (channel is None or send.channel == channel)
                 and (category is None or send.category == category)
             ):

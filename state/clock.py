@@ -110,6 +110,17 @@ class ShardClock(Struct, array_like=True):
             self.now_ms = moved_ms
         return self.advance(lateness_ms)
 
+    @property
+    def read_to_ms(self) -> int:
+        """Up to which Kafka time all partitions have been read that are not silent."""
+        held_ms = self.ingested_ms - IDLE_MS
+        return min((seen[1] for seen in self.partitions.values() if seen[1] >= held_ms), default=0)
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether there may be records that it has not read yet."""
+        return self.behind_ms > self.ticked_ms
+
     def _awaits(self, seen: tuple[int, int, int]) -> bool:
         """Whether a partition of a shard that is behind may hold what is not read yet."""
         _, ingested_ms, read_ms = seen

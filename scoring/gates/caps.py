@@ -65,12 +65,14 @@ def _reached(cap: Cap, home: tzinfo) -> Reached:
 
     def rolling(candidate: Candidate) -> bool:
         start_ms = candidate.at_ms - (within_ms or 0)
-        return candidate.book.sends_since(start_ms, channel, category) >= most
+        at_ms = candidate.at_ms
+        return candidate.book.sends_since(start_ms, at_ms, channel, category) >= most
 
     def calendar(candidate: Candidate) -> bool:
         where = zone_of(candidate.profile, home)
-        start_ms = period_start_ms(per or "day", candidate.at_ms, where) - 1
-        return candidate.book.sends_since(start_ms, channel, category) >= most
+        at_ms = candidate.at_ms
+        start_ms = period_start_ms(per or "day", at_ms, where) - 1
+        return candidate.book.sends_since(start_ms, at_ms, channel, category) >= most
 
     return rolling if per is None else calendar
 
