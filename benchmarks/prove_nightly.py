@@ -132,8 +132,8 @@ def _accepts(record: Model) -> Callable[[bytes], None]:
     whole.accept(control_key(record), encode(record))
 
     def scoring(world: World) -> object:
-        model = world.model
-        return model.version, model.weights, model.bias, world.canary
+        model = world.models.champion
+        return model.version, model.weights, model.bias, world.models.canary
 
     def takes(raw: bytes) -> None:
         world = World()

@@ -158,7 +158,7 @@ def _preview(
         newest_ms=newest_ms or None,
         campaigns=len(world.campaigns),
         policy_version=world.policy.version,
-        model_version=world.model_for(event.user_id).version,
+        model_version=world.models.of(event.user_id).version,
     )
 
 

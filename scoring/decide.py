@@ -84,7 +84,7 @@ def cancelled(
         gate=REASONS[reason].gate,
         reason=reason,
         score=0.0,
-        model_version=world.model_for(user_id).version,
+        model_version=world.models.of(user_id).version,
         policy_version=world.policy.version,
         due_ms=waiting.due_ms,
     )
@@ -286,7 +286,7 @@ class _Moment:
             gate=reason.gate,
             reason=code,
             score=candidate.score,
-            model_version=world.model_for(self.user_id, candidate.variant).version,
+            model_version=world.models.of(self.user_id, candidate.variant).version,
             policy_version=world.policy.version,
             value=candidate.value,
             due_ms=candidate.due_ms,
@@ -326,11 +326,11 @@ def _decision(
     candidate: Candidate, choice: Choice, losers: tuple[Loser, ...], world: World
 ) -> Decision:
     spec, trigger, at_ms = candidate.spec, candidate.trigger, candidate.at_ms
-    model, policy = world.model_for(candidate.user_id, candidate.variant), world.policy
+    model, policy = world.models.of(candidate.user_id, candidate.variant), world.policy
     degraded: tuple[str, ...] = ("no_model",) if model.version == PRIOR_VERSION else ()
     if candidate.score_failed:
         degraded = (*degraded, "score_failed")
-    if candidate.variant and world.lacks_model(candidate.variant):
+    if candidate.variant and world.models.lacks(candidate.variant):
         degraded = (*degraded, "no_variant_model")
     expires_at_ms = candidate.lasts_until_ms
     quiet_hours = world.chain(spec).quiet_hours
@@ -353,7 +353,7 @@ def _decision(
         model_version=model.version,
         feature_hash=FEATURE_HASH,
         policy_version=policy.version,
-        posterior_version=world.posterior_version(spec, choice.channel, candidate.variant),
+        posterior_version=world.mixes.version(spec, choice.channel, candidate.variant),
         offer=candidate.offer,
         reason="held_out" if candidate.held_out else "sent",
         item_id=trigger.item,
@@ -373,7 +373,7 @@ def _decision(
 
 
 def _example(decision: Decision, candidate: Candidate, world: World) -> Example:
-    shadow = world.shadow_of(decision.model_version)
+    shadow = world.models.shadow_of(decision.model_version)
     return Example(
         decision_id=decision.decision_id,
         user_id=decision.user_id,

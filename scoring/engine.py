@@ -119,7 +119,7 @@ class MarketingEngine:
             expected_value=candidate.value,
             reason=reason,
             campaign_version=spec.version,
-            model_version=world.model_for(user_id, variant).version,
+            model_version=world.models.of(user_id, variant).version,
         )
 
     def optimize_budget(self, channels: Sequence[ChannelTerms], budget: float) -> BudgetPlan:

@@ -32,8 +32,8 @@ class Moments(dict[str, Decision]):
         self.position = 0
         self._world = world
         self._positions = positions
-        world.posteriors = _Past(log.posteriors, self)
-        world.mixes = _Past(log.mixes, self)
+        world.mixes.posteriors = _Past(log.posteriors, self)
+        world.mixes.mixes = _Past(log.mixes, self)
         world.sealed = self
 
     def get(self, name: str, _default: Any = None) -> Any:
@@ -41,7 +41,7 @@ class Moments(dict[str, Decision]):
         position = self._positions.get(name, self.now)
         if position != self.position:
             self.position = position
-            self._world.forget_plans()
+            self._world.mixes.plan_anew()
 
     def __bool__(self) -> bool:
         return True

@@ -63,7 +63,7 @@ class _Stage:
         records: list[ControlRecord] = [scenario.policy, *scenario.around, *scenario.campaigns]
         self._sandbox = Sandbox([(control_key(each), encode(each)) for each in records])
         if case.score is not None:
-            self._sandbox.decider.world.model = prior_model(case.score)
+            self._sandbox.decider.world.models.champion = prior_model(case.score)
         self._said = Said()
         self._letters: list[tuple[Step, str]] = []
         self._users = {name: self._put(name, form) for name, form in case.customers.items()}

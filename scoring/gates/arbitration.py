@@ -26,9 +26,9 @@ BELOW_PRICE: Final = "below_price"
 def appraise(candidate: Candidate, customer_part: list[float], world: World) -> str | None:
     """Choose the offer, score it and work out what it is worth; a reason if that is too little."""
     spec, trigger = candidate.spec, candidate.trigger
-    model = world.model_for(candidate.user_id, candidate.variant)
+    model = world.models.of(candidate.user_id, candidate.variant)
     candidate.case = world.case(spec, candidate.profile, candidate.at_ms)
-    sharing = world.sharing(spec, candidate.variant, candidate.case, candidate.channels)
+    sharing = world.mixes.sharing(spec, candidate.variant, candidate.case, candidate.channels)
     candidate.channels, candidate.shares, cost = sharing
     if not candidate.shares:
         return "switched_off"

@@ -35,13 +35,13 @@ def test_a_bad_input_ends_as_promised_and_disturbs_nobody(bad: BadInput) -> None
 @pytest.mark.parametrize("bad", [pytest.param(bad, id=bad.name) for bad in bad_control()])
 def test_a_bad_control_record_is_a_dead_letter_and_changes_nothing(bad: BadControl) -> None:
     harness = Harness()
-    model, policy = harness.decider.world.model, harness.decider.world.policy
+    model, policy = harness.decider.world.models.champion, harness.decider.world.policy
 
     [letter] = harness.decider.on_control(bad.key, bad.value)
 
     assert json.loads(letter.split(SEPARATOR, 2)[2])["reason"] == bad.reason
     world = harness.decider.world
-    assert (world.model, world.policy, world.campaigns) == (model, policy, {})
+    assert (world.models.champion, world.policy, world.campaigns) == (model, policy, {})
 
 
 def test_there_is_a_bad_input_for_every_reason() -> None:

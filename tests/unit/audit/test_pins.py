@@ -80,8 +80,8 @@ def test_the_world_is_as_it_was_at_the_moment_of_each_that_wanted_to_speak() -> 
     for name, version, share in (("d", 3, 0.7), ("unknown", 5, 0.2), (other, 3, 0.7)):
         assert world.sealed
         assert world.sealed.get(name) is None
-        assert world.posterior_version(spec, "sms") == version
-        assert world.sharing(spec, "", -1, OPEN).shares[0] == share
+        assert world.mixes.version(spec, "sms") == version
+        assert world.mixes.sharing(spec, "", -1, OPEN).shares[0] == share
 
 
 def _pair(record: ControlRecord) -> tuple[str, bytes]:

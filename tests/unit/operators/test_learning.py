@@ -233,11 +233,11 @@ def test_an_experiment_that_ends_takes_its_arms_along() -> None:
     trial = Experiment("t", (Variant("a", 0.5), Variant("b", 0.5)), campaigns=("on-cart",))
     stream = Harness([RULES, on_cart(), trial])
     [decision, *_] = shopping(stream, 10)
-    assert any(key[2] for key in stream.decider.world.posteriors)
+    assert any(key[2] for key in stream.decider.world.mixes.posteriors)
     stream._collect(stream.decider.on_control("experiment/t", None))
-    assert not any(key[2] for key in stream.decider.world.posteriors)
+    assert not any(key[2] for key in stream.decider.world.mixes.posteriors)
     answer(stream, decision, "clicked")
-    assert not any(key[2] for key in stream.decider.world.posteriors)
+    assert not any(key[2] for key in stream.decider.world.mixes.posteriors)
 
 
 def test_the_plan_is_told_of_each_hour_with_its_reason() -> None:

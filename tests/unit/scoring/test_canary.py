@@ -7,8 +7,9 @@ from schemas.errors import RefusedControl
 from schemas.topics import DECISIONS, EXAMPLES
 from scoring.features import FEATURES
 from scoring.model import verify
+from scoring.models_in_force import HOT_MODELS
 from scoring.onnx_export import model_record
-from scoring.world import HOT_MODELS, World
+from scoring.world import World
 from tests.builders import on_cart, policy
 from tests.harness import Harness, consenting, control, event
 
@@ -32,22 +33,22 @@ def world(*records):
 @pytest.mark.parametrize("share", [0.0, 0.1, 0.5, 1.0])
 def test_a_share_of_the_customers_is_scored_by_the_canary(share):
     found = world(model("old", -1.0), model("new", -2.0, CANARY, share))
-    versions = [found.model_for(user).version for user in USERS]
+    versions = [found.models.of(user).version for user in USERS]
     assert versions.count("new") / len(USERS) == pytest.approx(share, abs=0.06)
-    assert versions == [found.model_for(user).version for user in USERS]
+    assert versions == [found.models.of(user).version for user in USERS]
 
 
 def test_a_larger_share_takes_nobody_back():
     small = world(model("old", -1.0), model("new", -2.0, CANARY, 0.1))
     large = world(model("old", -1.0), model("new", -2.0, CANARY, 0.3))
-    chosen = {user for user in USERS if small.model_for(user).version == "new"}
-    assert chosen <= {user for user in USERS if large.model_for(user).version == "new"}
+    chosen = {user for user in USERS if small.models.of(user).version == "new"}
+    assert chosen <= {user for user in USERS if large.models.of(user).version == "new"}
 
 
 def test_a_withdrawn_canary_leaves_the_model_in_force():
     found = world(model("old", -1.0), model("new", -2.0, CANARY, 1.0))
     found.accept(f"model/{CANARY}", None)
-    assert {found.model_for(user).version for user in USERS} == {"old"}
+    assert {found.models.of(user).version for user in USERS} == {"old"}
 
 
 def test_each_decision_names_the_version_that_scored_it_and_no_mixture():
@@ -57,7 +58,7 @@ def test_each_decision_names_the_version_that_scored_it_and_no_mixture():
     decisions = stream.send(*(event(action="cart", user_id=user) for user in USERS[:60]))
     scores = {(d["model_version"], round(d["score"], 6)) for d in decisions}
     assert scores == {("old", 0.268941), ("new", 0.119203)}
-    expected = {user: stream.decider.world.model_for(user).version for user in USERS[:60]}
+    expected = {user: stream.decider.world.models.of(user).version for user in USERS[:60]}
     assert all(d["model_version"] == expected[d["user_id"]] for d in decisions)
 
 
@@ -65,7 +66,7 @@ def test_a_refused_canary_changes_nothing():
     stream = Harness([policy(), on_cart(), model("old", -1.0)])
     [(key, value)] = control(model("new", -2.0, CANARY, 1.0))
     assert stream.decider.on_control(key, value.replace(b'"sha256":"', b'"sha256":"0'))
-    assert stream.decider.world.canary is None
+    assert stream.decider.world.models.canary is None
 
 
 @pytest.mark.parametrize("share", [0.0, 0.5])
@@ -99,8 +100,9 @@ def test_decisions_are_the_same_with_a_model_in_shadow_and_without():
 
 
 def test_without_another_model_there_is_no_shadow():
-    assert world(model("old", -1.0)).shadow_of("old") is None
-    assert world(model("old", -1.0), model("old", -1.0, CANARY, 0.0)).shadow_of("old") is None
+    assert world(model("old", -1.0)).models.shadow_of("old") is None
+    again = world(model("old", -1.0), model("old", -1.0, CANARY, 0.0))
+    assert again.models.shadow_of("old") is None
 
 
 def test_the_latest_models_stay_proved_and_a_changed_one_is_proved_anew(monkeypatch):
@@ -110,13 +112,13 @@ def test_the_latest_models_stay_proved_and_a_changed_one_is_proved_anew(monkeypa
         proofs.append(record.version)
         return verify(record)
 
-    monkeypatch.setattr("scoring.world.verify", counted)
+    monkeypatch.setattr("scoring.models_in_force.verify", counted)
     found = world(model("v1", -1.0, updated_ms=1), model("v2", -2.0, updated_ms=2))
-    before = found.model
+    before = found.models.champion
     for key, value in control(model("v1", -1.0, updated_ms=3), model("v2", -2.0, CANARY, 0.2)):
         found.accept(key, value)
-    assert (proofs, found.model.version) == (["v1", "v2"], "v1")
-    assert found.canary is before
+    assert (proofs, found.models.champion.version) == (["v1", "v2"], "v1")
+    assert found.models.canary is before
     [(key, value)] = control(model("v1", -1.0, updated_ms=4))
     with pytest.raises(RefusedControl):
         found.accept(key, value.replace(b'"sha256":"', b'"sha256":"0'))

@@ -75,7 +75,7 @@ def test_a_model_that_is_not_there_yet_is_told_and_the_champion_scores() -> None
 def test_the_champion_is_not_moved_by_a_variants_model() -> None:
     stream = Harness([policy(), on_cart(), model("ctr-1", 1)])
     stream.put(model("ctr-2", 2, id=variant_model_id("ctr-2"), updated_ms=9))
-    assert stream.decider.world.model.version == "ctr-1"
+    assert stream.decider.world.models.champion.version == "ctr-1"
 
 
 def test_a_variants_offer_is_made_even_where_the_campaign_chooses() -> None:
