@@ -167,13 +167,13 @@ def step(state: State, seen: Seen, rules: Rules, now_ms: int, by: str) -> tuple[
     waited_ms, rows = now_ms - state.since_ms, seen.rows(state.stage)
     if rows < rules.rows:
         if waited_ms <= rules.longest_ms:
-            return state, f"{rows:,} of {rules.rows:,} rows are answered"
+            return state, f"{rows:,} of {rules.rows:,} rows are answered; {seen.summary}"
         if state.stage == "all":  # it has stood its canary; there is nothing to hold against it
             return _settled(state, now_ms, "nothing broke in the longest time", by)
         why = f"{rows:,} of {rules.rows:,} rows in {waited_ms // HOUR_MS} hours"
         return roll_back(state, now_ms, why, by), why
     if waited_ms < rules.least_ms:
-        return state, f"{rows:,} rows, but only {waited_ms // 60_000} minutes"
+        return state, f"{rows:,} rows, but only {waited_ms // 60_000} minutes; {seen.summary}"
     why = f"{rows:,} rows, nothing broke: {seen.summary}"
     if state.stage == "all":
         return _settled(state, now_ms, why, by)
