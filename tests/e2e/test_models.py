@@ -146,9 +146,7 @@ def in_canary(most: float, least: float = 0.0) -> list[str]:
 
 @pytest.fixture(scope="module")
 def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
-    settings = free_settings(
-        tmp_path_factory.mktemp("models"), task_manager_memory_mb=2_048, archive_dir=None
-    )
+    settings = free_settings(tmp_path_factory.mktemp("models"), task_manager_memory_mb=2_048)
     campaigns: list[ControlRecord] = [
         policy(lateness_ms=1_000, caps=(), learning=EVEN),
         on_cart(attribution_window_ms=WINDOW_MS, channels=("push",)),
