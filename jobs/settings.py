@@ -31,6 +31,10 @@ class Settings(BaseSettings):
     archive_dir: Path | None = Field(
         default=None, description="what the stream saw, as Parquet; default: in data_dir"
     )
+    nightly_outliers: Literal["winsorise", "drop"] = Field(
+        default="winsorise",
+        description="what the night does with money outside of Tukey's fences",
+    )
     infra_dir: Path | None = Field(
         default=None, description="server configuration, campaigns, mappings"
     )

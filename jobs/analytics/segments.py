@@ -222,7 +222,8 @@ def named(
 ) -> list[tuple[str, str, str]]:
     """Name, meaning and strategy of each centre; a name stays with its group from night to night.
 
-    Lately, often and much are judged against the middle customer.
+    Lately, often and much are judged against the mean of the logarithms: where half of the buyers
+    bought once, any group that did a little more would be above the middle one.
     """
     kept: dict[int, Group] = {}
     if before is not None and before.axes == tuple(axes):
@@ -235,7 +236,7 @@ def named(
             if apart[at, was] <= SAME:
                 kept[int(at)] = before.groups[int(was)]
     taken = {each.name for each in kept.values()}
-    middle = np.median(np.asarray(values, dtype=float), axis=0)
+    middle = np.expm1(logs(values).mean(axis=0))
     place = {name: at for at, name in enumerate(axes)}
     result: list[tuple[str, str, str]] = []
     for at, centre in enumerate(centres):

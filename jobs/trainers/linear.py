@@ -61,9 +61,11 @@ def fit_logistic(sample: Sample, quick: bool = False) -> Fitted:
     return Fitted(final, (slope, shift), c, searched, trained, cut)
 
 
-def calibration(margins: Matrix, labels: Matrix) -> tuple[float, float]:
-    """Platt's slope and shift, or none at all of too few rows."""
-    if min(labels.sum(), len(labels) - labels.sum()) < LEAST_TO_CALIBRATE:
+def calibration(
+    margins: Matrix, labels: Matrix, least: int = LEAST_TO_CALIBRATE
+) -> tuple[float, float]:
+    """Platt's slope and shift, or none at all of fewer than ``least`` rows of a kind."""
+    if min(labels.sum(), len(labels) - labels.sum()) < least:
         return 1.0, 0.0
     return platt(margins, labels)
 

@@ -16,7 +16,7 @@ from jobs.trainers.base import Matrix, Sample, Setup, Trained, Trainer, named, s
 from jobs.trainers.card import Card, Fold, data_window, evidence, forward
 from jobs.trainers.ctr_study import mean_loss, sigmoid
 from jobs.trainers.learned import learned, run
-from jobs.trainers.linear import calibration, check_kinds
+from jobs.trainers.linear import LEAST_TO_CALIBRATE, calibration, check_kinds
 from schemas.errors import UserMistake
 
 MOST_TRAINED: Final = 4_000
@@ -85,7 +85,7 @@ def fit(sample: Sample, setup: Setup) -> Trained:
     fitted: dict[str, Classifier] = {}
     for name, model in models(setup.seed).items():
         model.fit(x[:trained], y[:trained])
-        slope, shift = calibration(margins(model, x[trained:cut]), y[trained:cut])
+        slope, shift = calibration(margins(model, x[trained:cut]), y[trained:cut], _least(model))
         scores = sigmoid(slope * margins(model, x[cut:]) + shift)
         fitted[name] = Classifier(model, (slope, shift), scores)
         folds = _folds(model, x[:trained], y[:trained], sample.at_ms, setup.quick)
@@ -185,6 +185,11 @@ def _raw(model: Any, x: Matrix) -> Matrix:
     return np.asarray(model.decision_function(x))
 
 
+def _least(model: Any) -> int:
+    """Rows of a kind that its calibration needs: distances are nothing without one."""
+    return LEAST_TO_CALIBRATE if hasattr(model, "predict_proba") else 3
+
+
 def _folds(model: Any, x: Matrix, labels: Matrix, at_ms: Any, quick: bool) -> tuple[Fold, ...]:
     from sklearn.base import clone
 
@@ -198,7 +203,8 @@ def _folds(model: Any, x: Matrix, labels: Matrix, at_ms: Any, quick: bool) -> tu
         if not 0 < labels[:edge].sum() < edge:
             continue
         again = clone(model).fit(x[:edge], labels[:edge])
-        slope, shift = calibration(margins(again, x[edge : old.stop]), labels[edge : old.stop])
+        known = labels[edge : old.stop]
+        slope, shift = calibration(margins(again, x[edge : old.stop]), known, _least(model))
         chances = sigmoid(slope * margins(again, x[new]) + shift)
         base = np.full(len(labels[new]), labels[old].mean())
         lost, idle = (float(metrics.losses(labels[new], s).mean()) for s in (chances, base))

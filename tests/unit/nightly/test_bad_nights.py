@@ -4,6 +4,7 @@ import shutil
 from datetime import date, timedelta
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -317,3 +318,34 @@ def test_bad_decisions_stop_the_split_of_the_money(archive, harm, reason):
     assert reason in found["quality"].reason
     assert found["budget"].status == "stopped"
     assert reason in found["budget"].reason
+
+
+def test_each_part_of_cleaning_is_reported_with_its_counts(archive):
+    night(archive, steps=("people", "told", "customers"))
+    report, _ = Context("customers", archive_dir=archive, data_dir=archive.parent, day=DAY).told(
+        "customers"
+    )
+    rows = {row[0]: row for row in report.tables[0].rows}
+    assert set(rows) >= {
+        "exact duplicates", "near duplicates", "timestamps", "missing recency_days",
+        "missing birth_year", "missing order_mean", "outliers of money", "one-hot income_band",
+        "tags by TF-IDF",
+    }  # fmt: skip
+    assert rows["timestamps"][1] > 1_000
+    assert rows["missing order_mean"][3] > 0
+    assert rows["missing order_mean"][4] == "by the 5 nearest"
+    assert rows["one-hot income_band"][3] == 3
+
+
+def test_outliers_are_dropped_where_that_is_set(archive, monkeypatch):
+    def money(setting):
+        monkeypatch.setenv("BECKON_NIGHTLY_OUTLIERS", setting)
+        night(archive, steps=("customers",))
+        path = archive.parent / "nightly" / DAY.isoformat() / "customers" / "customers.parquet"
+        return pd.read_parquet(path)
+
+    kept, dropped = money("winsorise"), money("drop")
+    outside = kept[kept["money"] < kept["money_raw"]]
+    assert len(outside)
+    assert set(kept.index) - set(dropped.index) == set(outside.index)
+    assert (dropped["orders"] == 0).any(), "who bought nothing stays"
