@@ -42,6 +42,7 @@ class CorruptState(ValueError):
 
 _Concerns = Callable[[Fact], bool]
 _Narrow = Callable[[Sequence[Fact]], list[Fact]]
+_Concerned = dict[tuple[int, int], list[Fact]]
 _Wanted = tuple[str | None, frozenset[str], frozenset[str] | None]
 """A field, and the actions that count without it; or the actions that do not count, and those that
 do."""
@@ -103,8 +104,18 @@ class Profile:
 
     def tags(self, places: Sequence[int]) -> list[Tag]:
         """The tags at these places of `TAG_KINDS`; read them, do not change them."""
-        at = self._at
-        return [at(place) for place in places]
+        known, taken, count = self._tags, self._taken, len(self._facts)
+        concerned: _Concerned = {}
+        found = []
+        for place in places:
+            tag = known[place]
+            if tag is None or taken[place] != count:
+                tag = tag or self._decode(place)
+                if fresh := self._fresh(place, concerned):
+                    tag.apply_all(fresh)
+                taken[place] = count
+            found.append(tag)
+        return found
 
     def dimensions(self, now_ms: int) -> dict[str, Value]:
         """Every dimension of `catalogue` as of ``now_ms``."""
@@ -119,20 +130,14 @@ class Profile:
         seen = base[_LENGTH_BYTES : _end_of_seen(base)] if base else b""
         seen += b"".join([fact.id64.to_bytes(_ID_BYTES, "little") for fact in facts])
         seen = seen[-_SEEN_BYTES:]
-        parts, count = self._read(), len(facts)
+        parts, taken, count = self._read(), self._taken, len(facts)
+        concerned: _Concerned = {}
         whole: list[object] = []
-        concerned: dict[tuple[int, int], list[Fact]] = {}
         for place, tag in enumerate(self._tags):
-            taken = self._taken[place]
-            if taken < count:
-                alike = _ALIKE[place], taken
-                fresh = concerned.get(alike)
-                if fresh is None:
-                    fresh = concerned[alike] = _NARROW[place](facts[taken:] if taken else facts)
-                if fresh:
-                    tag = tag or self._decode(place)
-                    tag.apply_all(fresh)
-                    self._taken[place] = count
+            if taken[place] != count and (fresh := self._fresh(place, concerned)):
+                tag = tag or self._decode(place)
+                tag.apply_all(fresh)
+                taken[place] = count
             if tag is not None:
                 whole.append(tag)
             else:
@@ -175,6 +180,16 @@ class Profile:
             tag.apply_all(fresh)
         self._taken[place] = len(facts)
         return tag
+
+    def _fresh(self, place: int, concerned: _Concerned) -> list[Fact]:
+        """The facts that a tag wants and has not taken; kept for those that want the same."""
+        taken = self._taken[place]
+        alike = _ALIKE[place], taken
+        fresh = concerned.get(alike)
+        if fresh is None:
+            facts = self._facts
+            fresh = concerned[alike] = _NARROW[place](facts[taken:] if taken else facts)
+        return fresh
 
     def _decode(self, place: int) -> Tag:
         """The tag at a place as the base has it."""

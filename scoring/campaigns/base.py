@@ -22,7 +22,7 @@ from state.book import Armed, Book, Note
 from state.customer import Customer
 from state.fact import Fact
 from state.profile import Profile
-from state.tagging.recent import RING
+from state.tagging.recent import RING, Recent
 
 if TYPE_CHECKING:
     from scoring.world import World
@@ -61,8 +61,8 @@ class Seen:
     """A fact as watches are shown it, with what they work out for each other."""
 
     __slots__ = (
-        "_before", "_counts", "_trigger", "_views", "customer", "event_id", "fact", "ingested_ms",
-        "world",
+        "_before", "_counts", "_recent", "_trigger", "_views", "customer", "event_id", "fact",
+        "ingested_ms", "world",
     )  # fmt: skip
 
     def __init__(
@@ -73,7 +73,8 @@ class Seen:
         self.ingested_ms = ingested_ms
         self.customer = customer
         self.world = world
-        self._counts: dict[object, int] | None = None
+        self._counts: dict[object, int] = {}
+        self._recent: Recent | None = None
         self._views: dict[int, View] | None = None
         self._before: View | None = None
         self._trigger: Trigger | None = None
@@ -122,14 +123,14 @@ class Seen:
         Counted once for all who ask the same.
         """
         wanted = (actions, within_ms, item, category, enough)
-        counts = self._counts
-        if counts is None:
-            counts = self._counts = {}
-        count = counts.get(wanted)
+        count = self._counts.get(wanted)
         if count is None:
+            recent = self._recent
+            if recent is None:
+                recent = self._recent = self.customer.profile().tag(Recent)
             ts = self.fact.ts
-            count = self.customer.count_recent(actions, ts - within_ms, ts, item, category, enough)
-            counts[wanted] = count
+            count = recent.matches(actions, ts - within_ms, ts, item, category, enough)
+            self._counts[wanted] = count
         return count
 
     def view_at(self, now_ms: int) -> View:

@@ -9,7 +9,7 @@ from jobs.audit.pins import HEARD_MS, ControlLog, Entry
 from schemas.control import ControlRecord, control_key
 from schemas.decision import Decision, Loser
 from schemas.wire import encode
-from scoring.decide import decision_id
+from scoring.gates.base import decision_id
 from scoring.world import World
 from tests.builders import on_cart, policy
 from tests.published import decision, mix, posterior

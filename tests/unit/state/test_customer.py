@@ -12,6 +12,7 @@ from state.book import Book
 from state.customer import TAIL_HARD, TAIL_LONG, TAIL_SOFT, Customer
 from state.fact import Fact
 from state.profile import SEEN_LIMIT, CorruptState, Profile
+from state.tagging import TAG_KINDS
 from state.tagging.recent import Recent
 from tests.strategies import LATENESS_MS, START_MS, arrivals, lives, take
 
@@ -62,9 +63,25 @@ def test_settling_and_storing_at_any_moment_changes_nothing(
         elif doing == "store":
             customer = Customer.decode(customer.encode())
         elif doing == "read":
-            customer.profile()
+            customer.profile().tags(range(data.draw(st.integers(0, len(TAG_KINDS)))))
         if not customer.knows(fact.id64):
             customer.accept(fact)
+    assert same(customer.profile(), fold(facts))
+
+
+@given(st.integers(0, TAIL_LONG + 30), st.integers(0, 3), st.integers(TAIL_LONG + 8, 90))
+def test_what_was_read_of_a_tail_stays_right_when_the_older_part_of_it_settles(
+    read_after: int, read: int, count: int
+) -> None:
+    facts = views(count, step_ms=LATENESS_MS // 10)
+    customer = Customer()
+    for number, fact in enumerate(facts):
+        if customer.settles(fact.ts, LATENESS_MS):
+            customer.settle(fact.ts, LATENESS_MS)
+        customer.accept(fact)
+        if number == read_after:
+            customer.profile().tags(range(0, len(TAG_KINDS), read + 1))
+    assert 0 < len(customer.tail) < count  # a part of it has settled
     assert same(customer.profile(), fold(facts))
 
 
