@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from binascii import b2a_base64
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -250,8 +249,7 @@ class Batch:
             customer = self.decider.customer(self.name, user_id, self.store)
             stored = customer.book.newest_ms, customer.book.revision, customer.encode()
         newest_ms, revision, data = stored
-        snapshot = b2a_base64(data, newline=False).decode("ascii")
-        profile = Profile(user_id, newest_ms, revision, since, snapshot)
+        profile = Profile(user_id, newest_ms, revision, since, data)
         self.outputs.append(output(topics.PROFILES, user_id, encode(profile)))
 
     def _commit(self, *, publish: bool = False) -> list[str]:

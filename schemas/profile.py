@@ -10,7 +10,7 @@ from schemas.event import SCHEMA_VERSION
 class Profile(Struct, frozen=True):
     """Topic ``beckon.profiles.v1`` (compacted), keyed by customer.
 
-    ``snapshot`` is the customer's state, base64 of the bytes that `state.customer` reads: the
+    ``snapshot`` is the customer's state, the bytes that `state.customer` reads, as base64: the
     stream writes a customer in the time it takes to append an event, and readers unfold the
     dimensions. ``event_ms`` is the newest event time in it and ``revision`` counts what was
     accepted; a view keeps the greater pair. Facts whose sequence number is above ``since`` are
@@ -21,5 +21,5 @@ class Profile(Struct, frozen=True):
     event_ms: int
     revision: int
     since: int
-    snapshot: str
+    snapshot: bytes
     schema_version: int = SCHEMA_VERSION

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from base64 import b64encode
 from typing import Any
 
 import msgspec
@@ -31,6 +32,8 @@ def _values(kind: kinds.Type, pattern: str | None = None) -> st.SearchStrategy[A
             return st.one_of([_values(each) for each in kind.types])
         case kinds.StrType():
             return _texts(kind, pattern or kind.pattern)
+        case kinds.BytesType():
+            return st.binary(max_size=64).map(lambda data: b64encode(data).decode())
         case kinds.IntType():
             low = -_I64 if kind.ge is None else kind.ge
             return st.integers(low, _I64 if kind.le is None else kind.le)

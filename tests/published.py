@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from base64 import b64encode
 from collections.abc import Iterable
 from typing import Any
 
@@ -83,8 +82,7 @@ def profile(user: str, facts: Iterable[Fact], since: int = 0) -> Profile:
     for each in facts:
         customer.accept(each)
     book = customer.book
-    snapshot = b64encode(customer.encode()).decode()
-    return Profile(user, book.newest_ms, book.revision, since, snapshot)
+    return Profile(user, book.newest_ms, book.revision, since, customer.encode())
 
 
 def story(user: str, length: int, start: int = 0) -> list[Profile]:
