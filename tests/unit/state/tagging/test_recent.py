@@ -38,6 +38,8 @@ def test_matches_counts_what_a_plain_look_at_the_last_events_counts(
         and (category is None or each.category == category)
     ]
     assert recent.matches(actions, since, until, item, category) == len(plain)
+    enough = data.draw(st.integers(1, RING))
+    assert recent.matches(actions, since, until, item, category, enough) == min(enough, len(plain))
 
 
 def test_only_the_last_events_are_counted_however_many_came() -> None:
