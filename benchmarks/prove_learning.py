@@ -215,6 +215,7 @@ def broken_promises(line: Mapping[str, Any]) -> list[str]:
             line["parity_checked"] > 0 == line["parity_mismatches"]
         ),
         "a replay decides the same": line["digest_equal"] and line["replayed"] > 0,
+        "a replay over kills decides the same": line.get("digest_equal_over_kills", True),
         "a replay moves no posterior": line["posteriors_unmoved"],
         "the learner is as accurate as is published": (
             line["ftrl_accuracy"] is None or line["ftrl_accuracy"] >= PUBLISHED_ACCURACY
