@@ -140,7 +140,7 @@ def hour(stream: Live, sizes: Sizes) -> dict[str, Any]:
     play(stream, sizes, market, 11)
     settle(stream)
     before = times_sent(stream)
-    found = again(stream, began_ms)
+    found = again(stream, began_ms) | what_if(stream, began_ms)
     settle(stream)
     after = times_sent(stream)
     moved = account.account(everything(stream)).posterior_differences
@@ -166,6 +166,25 @@ def again(stream: Live, began_ms: int, what: str = "") -> dict[str, Any]:
         f"replay_differing{what}": len(found["differing"]),
         f"replay_missing{what}": len(found["missing"]),
         f"replay_added{what}": len(found["added"]),
+    }
+
+
+def what_if(stream: Live, began_ms: int) -> dict[str, Any]:
+    """What other campaigns with another model would have kept, and another policy earned."""
+    settings = stream.settings
+    model = settings.data_dir / "other-model.json"
+    model.write_bytes(encode(_model(9)))
+    file = settings.infra / "campaigns" / "examples" / "five-searches.yaml"
+    span = began_ms, now_ms()
+    others = _replayed(settings, *span, "--campaigns", str(file), "--model", str(model))
+    worth = json.loads(others)["worth"].values()
+    policy = json.loads(_replayed(settings, *span, "--policy", "uniform"))["clicks"]
+    if isinstance(policy, str):
+        tell(f"the log cannot tell of a uniform policy: {policy}")
+    return {
+        "what_if_stay": sum(each["stay"]["sends"] for each in worth),
+        "what_if_fall_away": sum(each["fall_away"]["sends"] for each in worth),
+        "what_if_rounds": 0 if isinstance(policy, str) else policy["rounds"],
     }
 
 
@@ -239,11 +258,11 @@ def times_sent(stream: Live) -> Counter[str]:
     return Counter(each["decision_id"] for each in stream.records(topics.DECISIONS))
 
 
-def _replayed(settings: Settings, from_ms: int, to_ms: int) -> str:
+def _replayed(settings: Settings, from_ms: int, to_ms: int, *more: str) -> str:
     """What ``beckon replay --topic`` says, whether the digests were equal or not."""
     words = ("replay", "--topic", topics.EVENTS, "--from", _moment(from_ms), "--to", _moment(to_ms))
     done = subprocess.run(
-        command(*words, "--json"), env=environment(settings), capture_output=True, text=True,
+        command(*words, *more, "--json"), env=environment(settings), capture_output=True, text=True,
         timeout=300, check=False,
     )  # fmt: skip
     if done.returncode > 1:
