@@ -2,7 +2,8 @@
 
 What was sent and would be sent again is worth what came of it; so is, with the other sign, what
 would fall away. What would be new was never tried, and the log cannot tell its worth: it is counted
-and no more. For another way of choosing channels there is `scoring.evaluation`.
+and no more. So is what was sent for a reason from before the time that is tried. For another way of
+choosing channels there is `scoring.evaluation`.
 """
 
 from __future__ import annotations
@@ -34,11 +35,16 @@ class Worth(Struct):
 
 
 class Change(Struct):
-    """What becomes of a campaign's messages; ``added`` are new, and their worth is not known."""
+    """What becomes of a campaign's messages.
+
+    ``added`` are new, and their worth is not known; of ``untold`` not even the set in force would
+    have made them from what was tried.
+    """
 
     stay: Worth
     fall_away: Worth
     added: int = 0
+    untold: int = 0
 
 
 def changes(trial: Trial, made: Iterable[Decision], rewards: Iterable[Reward]) -> dict[str, Change]:
@@ -52,8 +58,12 @@ def changes(trial: Trial, made: Iterable[Decision], rewards: Iterable[Reward]) -
     found: dict[str, Change] = {}
     for name, campaign in sent.items():
         change = found.setdefault(campaign, Change(Worth(), Worth()))
-        part = change.stay if name in trial.sent_after else change.fall_away
-        part.add(name in clicked, revenue.get(name, 0.0))
+        if name in trial.sent_after:
+            change.stay.add(name in clicked, revenue.get(name, 0.0))
+        elif name in trial.sent_before:
+            change.fall_away.add(name in clicked, revenue.get(name, 0.0))
+        else:
+            change.untold += 1
     for name, campaign in trial.sent_after.items():
         if name not in sent and name not in trial.sent_before:
             found.setdefault(campaign, Change(Worth(), Worth())).added += 1
@@ -82,4 +92,6 @@ def sentences(found: Mapping[str, Change]) -> list[str]:
             lines.append(f"{name}: {change.fall_away} fall away")
         if change.added:
             lines.append(f"{name}: {change.added:,} sends are new, whose worth no log can tell")
+        if change.untold:
+            lines.append(f"{name}: {change.untold:,} sends had their reason before the time tried")
     return lines or ["nothing that was sent is touched"]

@@ -17,6 +17,7 @@ MADE = [
     decision("ann", 2, campaign_id="spring"),
     decision("bob", 2, campaign_id="spring"),  # its repeat, as after a crash
     decision("bob", 3, campaign_id="summer"),
+    decision("dee", 5, campaign_id="spring"),
     decision("cid", 4, campaign_id="spring", status="holdout"),
 ]
 REWARDS = [
@@ -32,13 +33,13 @@ REWARDS = [
 
 def test_what_came_of_a_message_stays_or_falls_away_with_it_and_new_ones_are_worth_nothing_known():
     trial = Trial(
-        sent_before={"d1": "spring", "d2": "spring", "d3": "summer"},
+        sent_before={"d1": "spring", "d2": "spring"},
         sent_after={"d1": "spring", "d3": "summer", "d7": "summer", "d8": "autumn"},
     )
     found = changes(trial, MADE, REWARDS)
     assert found == {
         "autumn": Change(Worth(), Worth(), 1),
-        "spring": Change(Worth(1, 1, 30.0), Worth(1, 0, 0.0)),
+        "spring": Change(Worth(1, 1, 30.0), Worth(1, 0, 0.0), untold=1),
         "summer": Change(Worth(1, 0, 0.0), Worth(), 1),
     }
     assert sentences(found) == [
@@ -46,6 +47,7 @@ def test_what_came_of_a_message_stays_or_falls_away_with_it_and_new_ones_are_wor
         "autumn: 1 sends are new, whose worth no log can tell",
         "spring: 1 sends with 1 clicks and 30.00 revenue stay",
         "spring: 1 sends with 0 clicks and 0.00 revenue fall away",
+        "spring: 1 sends had their reason before the time tried",
         "summer: 1 sends with 0 clicks and 0.00 revenue stay",
         "summer: 1 sends are new, whose worth no log can tell",
     ]
