@@ -46,6 +46,15 @@ METRICS: Final[dict[str, Metric]] = {
     "beckon_projector_behind_ms": Metric(
         "gauge", "from when the newest batch was published until a view had it", ("store",)
     ),
+    "beckon_projector_shadow_examples": Metric(
+        "gauge", "labelled messages by which champion and challenger are compared", ("store",)
+    ),
+    "beckon_projector_champion_log_loss_nats": Metric(
+        "gauge", "log loss over them of the models that decided", ("store",)
+    ),
+    "beckon_projector_challenger_log_loss_nats": Metric(
+        "gauge", "log loss over them of the model that learns in the stream", ("store",)
+    ),
     "beckon_archive_rows_total": Metric(
         "counter", "rows kept, since the archive was begun", ("table",)
     ),

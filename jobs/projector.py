@@ -18,6 +18,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from contextlib import suppress
+from math import nan
 from threading import Event
 from typing import Annotated, Any, Final
 
@@ -32,6 +33,7 @@ from jobs.service import begin_service
 from jobs.settings import Settings
 from jobs.view_batch import Poison, coordinates, read_batch, topics
 from jobs.views import open_view
+from schemas.audit import Shadow
 from schemas.errors import StoreUnavailable
 from schemas.topics import AUDIT
 from state.stores import STORES
@@ -66,6 +68,7 @@ class Projection:
         self._failures = 0
         self._lag_ms = 0
         self._behind_ms = 0
+        self._shadow: Shadow | None = None
         self._name = name
         self._told_s = time.monotonic()
 
@@ -75,6 +78,15 @@ class Projection:
         for name in ("records", "poison", "put_off", "erased", "kafka_errors"):
             yield Sample(f"beckon_projector_{name}_total", self.counters[name], of)
         yield Sample("beckon_projector_behind_ms", self._behind_ms, of)
+        if self._view.SHOWS_LEARNED:
+            told = self._shadow
+            losses = (nan, nan) if told is None else (
+                told.champion_log_loss, told.challenger_log_loss
+            )  # fmt: skip
+            seen = 0 if told is None else told.examples
+            yield Sample("beckon_projector_shadow_examples", seen, of)
+            yield Sample("beckon_projector_champion_log_loss_nats", losses[0], of)
+            yield Sample("beckon_projector_challenger_log_loss_nats", losses[1], of)
 
     def run(self, stop: Event) -> None:
         """Project until told to stop; the batch in hand is finished."""
@@ -146,6 +158,7 @@ class Projection:
         counters["decisions"] += len(batch.decisions)
         counters["erased"] += len(batch.erased)
         counters["lessons"] += len(batch.lessons)
+        self._shadow = batch.shadow or self._shadow
         counters["poison"] += len(poison)
         for record in poison:
             self._log.error("poison", **record._asdict())

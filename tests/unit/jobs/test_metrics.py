@@ -18,6 +18,7 @@ from jobs.settings import Settings
 from schemas.errors import UserMistake
 from state.stores.memory import MemoryView
 from tests.processes import figures
+from tests.published import message, shadow
 from tests.servers import free_port
 from tests.unit.jobs.test_projector import FakeConsumer
 
@@ -71,6 +72,16 @@ def test_every_service_shows_each_of_its_names_and_no_other(tmp_path: Path) -> N
     samples += [*Projection("redis", MemoryView(), FakeConsumer([])).samples()]
     assert {sample.name for sample in samples} == set(METRICS)
     assert len(figures(exposition(samples))) == len(samples)
+
+
+def test_the_losses_of_champion_and_challenger_are_those_last_told() -> None:
+    consumer = FakeConsumer([message(shadow(700))])
+    projecting = Projection("redis", MemoryView(), consumer)  # type: ignore[arg-type]
+    projecting.advance()
+    found = {each.name: each.value for each in projecting.samples()}
+    assert found["beckon_projector_shadow_examples"] == 700
+    assert found["beckon_projector_champion_log_loss_nats"] == 0.3
+    assert found["beckon_projector_challenger_log_loss_nats"] == 0.2
 
 
 def test_whoever_asks_is_answered_while_the_service_runs_and_not_after(tmp_path: Path) -> None:
