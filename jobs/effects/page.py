@@ -20,10 +20,13 @@ from jobs.effects.report import (
 from jobs.words import moment
 
 _STYLE = """
-body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 1360px; color: #1b1f24 }
-main { display: grid; grid-template-columns: repeat(auto-fit, minmax(560px, 1fr)); gap: 1.5rem }
-figure { margin: 0; border: 1px solid #ddd; border-radius: 8px; padding: 1rem }
+body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 1360px; color: #1b1f24;
+  padding: 0 1rem; overflow-wrap: break-word }
+main { display: grid; gap: 1.5rem;
+  grid-template-columns: repeat(auto-fit, minmax(min(100%, 560px), 1fr)) }
+figure { min-width: 0; margin: 0; border: 1px solid #ddd; border-radius: 8px; padding: 1rem }
 figcaption { font-weight: 600; margin-bottom: .5rem }
+svg { width: 100%; height: auto }
 svg text { font: 11px system-ui, sans-serif; fill: #444 }
 table { border-collapse: collapse; width: 100% } td, th { padding: .2rem .6rem; text-align: right }
 td:first-child, th:first-child { text-align: left } tr + tr { border-top: 1px solid #eee }
@@ -66,9 +69,14 @@ def section(each: Campaigned) -> str:
         else ""
     )
     return (
-        f"<h2>{escape(each.campaign_id)}</h2>{wrong}<table><tr>{head}{rows}</table>"
+        f"<h2>{escape(each.campaign_id)}</h2>{wrong}{_table(head, rows)}"
         f"<ul>{words}</ul><main>{''.join(_charts(each))}</main>"
     )
+
+
+def _table(head: str, rows: str) -> str:
+    """A table that scrolls where the page is narrow."""
+    return f"<div style='overflow-x: auto'><table><tr>{head}{rows}</table></div>"
 
 
 def _experiment(each: Compared) -> str:
@@ -82,7 +90,7 @@ def _experiment(each: Compared) -> str:
     return (
         f"<h2>Experiment {escape(each.experiment_id)}</h2>"
         f"<p>On {escape(', '.join(each.campaigns))}, since {moment(each.since_ms)}.</p>{wrong}"
-        f"<table><tr>{head}{rows}</table><ul>{words}</ul><main>{''.join(_intervals(each))}</main>"
+        f"{_table(head, rows)}<ul>{words}</ul><main>{''.join(_intervals(each))}</main>"
     )
 
 

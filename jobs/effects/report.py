@@ -283,8 +283,8 @@ def mismatch_sentence(each: Compared) -> str:
         for arm in each.variants
     )
     return (
-        f"The variants are not of the sizes they should be: {seen}; by chance once in "
-        f"{1 / max(each.sample_ratio_p, 1e-99):,.3g}. Customers were lost or doubled on the way: "
+        f"The variants are not of the sizes they should be: {seen}; by chance at most once "
+        f"in {1 / max(each.sample_ratio_p, 1e-9):,.0f}. Customers were lost or doubled on the way: "
         "do not believe any comparison below until it is known where."
     )
 

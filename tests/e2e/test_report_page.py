@@ -1,15 +1,20 @@
-"""The night's report in a real browser: everything is drawn, nothing is fetched, nothing spills."""
+"""Our reports in a real browser: everything is drawn, nothing is fetched, nothing spills."""
 
 from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
+from msgspec.structs import replace
 
+from jobs.effects.page import page as effects_page
+from jobs.effects.report import compare, summarise
 from jobs.nightly.base import Fact, Manifest, StepReport, Table
 from jobs.nightly.drawing import chart, figure
 from jobs.nightly.report import page
+from tests.unit.jobs.test_effect_report import HOUR, TRIAL, WHOLE
 
 sync = pytest.importorskip("playwright.sync_api")
 CHROMIUM = shutil.which("chromium")
@@ -50,10 +55,18 @@ def a_night() -> str:
     return page("2026-11-20", [*parts, ("budget", halted, stopped)])
 
 
-@pytest.mark.parametrize("width", [400, 1_200])
-def test_the_page_shows_all_of_the_night_and_fetches_nothing(tmp_path: Path, width: int) -> None:
-    file = tmp_path / "report.html"
-    file.write_text(a_night(), encoding="utf-8")
+class Seen(NamedTuple):
+    """What a browser made of a page."""
+
+    text: str
+    warnings: list[str]
+    drawing_px: float
+    spills: bool
+
+
+def seen(html: str, width: int, file: Path, warning: str) -> Seen:
+    """Open a page; it must fetch nothing and complain of nothing."""
+    file.write_text(html, encoding="utf-8")
     asked: list[str] = []
     trouble: list[str] = []
     with sync.sync_playwright() as play:
@@ -63,29 +76,38 @@ def test_the_page_shows_all_of_the_night_and_fetches_nothing(tmp_path: Path, wid
         tab.on("console", lambda message: trouble.append(message.text))
         tab.on("pageerror", lambda error: trouble.append(str(error)))
         tab.goto(file.as_uri())
-        drawing = tab.locator("figure svg").bounding_box()
-        stopped = tab.locator("p.warn").first.inner_text()
-        spills = tab.evaluate("document.documentElement.scrollWidth > window.innerWidth")
-        text = tab.inner_text("body")
-        lights = tab.locator("nav i").evaluate_all("each => each.map(i => i.className)")
-        tiles = tab.locator(".tile b").all_inner_texts()
-        folded = tab.locator("td", has_text="g39").first
-        before = folded.is_visible()
-        tab.locator("summary", has_text="By group").click()
-        after = folded.is_visible()
-        tab.locator("nav a", has_text="Budget").click()
-        hit = tab.evaluate("location.hash")
+        drawing = tab.locator("figure svg").first.bounding_box()
+        found = Seen(
+            tab.inner_text("body"),
+            tab.locator(warning).all_inner_texts(),
+            0.0 if drawing is None else drawing["width"],
+            tab.evaluate("document.documentElement.scrollWidth > window.innerWidth"),
+        )
         browser.close()
     assert asked == [file.as_uri()]
     assert trouble == []
-    assert drawing is not None
-    assert drawing["width"] > 200
-    assert "a sum is missing" in stopped
-    assert not spills
-    assert "champions" in text
-    assert "1,200" in text
-    assert lights == ["done", "done", "done", "stopped"]
-    assert tiles[:3] == ["3 of 4", "1", "won"]
-    assert "the mean for everybody: 0.2100" in text
-    assert (before, after) == (False, True), "a long table is folded until somebody wants it"
-    assert hit == "#budget"
+    return found
+
+
+@pytest.mark.parametrize("width", [400, 1_200])
+def test_the_page_shows_all_of_the_night_and_fetches_nothing(tmp_path: Path, width: int) -> None:
+    found = seen(a_night(), width, tmp_path / "report.html", "p.warn")
+    assert found.drawing_px > 200
+    assert "a sum is missing" in found.warnings[0]
+    assert not found.spills
+    assert "champions" in found.text
+    assert "1,200" in found.text
+
+
+@pytest.mark.parametrize("width", [400, 1_200])
+def test_the_page_of_effects_shows_experiments_with_their_warning(
+    tmp_path: Path, width: int
+) -> None:
+    lost = replace(TRIAL, sample_ratio_p=1e-9)
+    html = effects_page(summarise([WHOLE, HOUR]), compare([lost]))
+    found = seen(html, width, tmp_path / "effect.html", "p.wrong")
+    assert found.drawing_px > 200
+    [warning] = found.warnings
+    assert "not of the sizes they should be" in warning
+    assert not found.spills
+    assert "b against a: clicks a customer" in found.text
