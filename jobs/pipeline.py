@@ -38,6 +38,8 @@ from schemas.wire import decode_control
 MAX_PARALLELISM: Final = 128
 """Fixed for ever: Flink cannot change it for a job that has state."""
 
+SAVING_MS: Final = 600_000
+"""A state is complete so much later, at most, than it was begun."""
 LEARN_WINDOW_MS: Final = 100
 GRANT_WINDOW_MS: Final = 50
 _FETCH_BYTES: Final = 32_768
@@ -135,7 +137,7 @@ def pipeline_config(
     *,
     partitions: int = 0,
     bundle: str = "",
-    clean: bool = True,
+    saved_ms: int | None = None,
 ) -> PipelineConfig:
     """Operators' configuration for one submission.
 
@@ -145,11 +147,12 @@ def pipeline_config(
         control: the control topic as it is now.
         partitions: how many the topic of events has.
         bundle: marker of the bundle whose code the workers must run.
-        clean: whether nothing was published after the state to resume from was saved.
+        saved_ms: when the state to resume from was complete, 0 if that is unknown, None without.
     """
     snapshot = tuple(control)
     decider = DeciderConfig(shards=settings.shards, partitions=partitions)
-    sealing = Sealing(settings.bootstrap, time.time_ns() // 1_000_000 if clean else 0)
+    since_ms = time.time_ns() // 1_000_000 if saved_ms is None else max(0, saved_ms - SAVING_MS)
+    sealing = Sealing(settings.bootstrap, since_ms, resumed=saved_ms is not None)
     return PipelineConfig(
         DecideConfig(run, snapshot, sealing, decider),
         _arms(snapshot),

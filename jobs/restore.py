@@ -14,10 +14,22 @@ _KEPT: Final = 50
 
 
 class Point(NamedTuple):
-    """A state to resume from; ``clean`` when nothing was published after it was saved."""
+    """A state to resume from.
+
+    None is clean: a savepoint holds windows half full, and until the job has stopped these are
+    decided and published all the same.
+    """
 
     path: str
-    clean: bool
+
+    @property
+    def saved_ms(self) -> int:
+        """When it was complete, UTC ms; 0 where that cannot be seen from this machine."""
+        at = urlsplit(self.path)
+        metadata = Path(unquote(at.path)) / "_metadata"
+        if at.scheme not in ("", "file") or not metadata.is_file():
+            return 0
+        return metadata.stat().st_mtime_ns // 1_000_000
 
 
 class Run(msgspec.Struct):
@@ -45,12 +57,11 @@ def note_savepoint(settings: Settings, job: str, path: str) -> None:
 def latest(settings: Settings) -> Point | None:
     """The newest state: of the last job, or where it saved none, of what that came from.
 
-    A job's savepoint comes before its checkpoints; only a savepoint is clean, and only while
-    nothing has run since.
+    A job's savepoint comes before its checkpoints.
     """
-    for age, run in enumerate(reversed(_runs(settings))):
+    for run in reversed(_runs(settings)):
         if run.savepoint is not None:
-            return Point(run.savepoint, clean=age == 0)
+            return Point(run.savepoint)
         complete = [
             path
             for path in checkpoints(settings).glob(f"{run.job}/chk-*/_metadata")
@@ -58,9 +69,9 @@ def latest(settings: Settings) -> Point | None:
         ]
         if complete:
             newest = max(complete, key=lambda path: int(path.parent.name.removeprefix("chk-")))
-            return Point(newest.parent.as_uri(), clean=False)
+            return Point(newest.parent.as_uri())
         if run.origin is not None:
-            return Point(run.origin, clean=False)
+            return Point(run.origin)
     return None
 
 

@@ -56,7 +56,7 @@ def start_stream(settings: Settings, *, fresh: bool = False, origin: str | None 
             bundle=bundle,
             partitions=kafka.partitions(settings, EVENTS),
             restore=None if point is None else point.path,
-            clean=point is None or point.clean,
+            saved_ms=None if point is None else point.saved_ms,
         )
     )
     cluster.wait_until_running(job, _PATIENCE_S)
@@ -111,7 +111,7 @@ def _point(settings: Settings, fresh: bool, origin: str | None) -> restore.Point
     if fresh and origin is not None:
         raise UserMistake("--fresh and --from contradict each other")
     if origin is not None:
-        point: restore.Point | None = restore.Point(origin, clean=False)
+        point: restore.Point | None = restore.Point(origin)
     else:
         point = None if fresh else restore.latest(settings)
     if point is not None and restore.missing(point.path):

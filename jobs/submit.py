@@ -38,7 +38,7 @@ class Submission(NamedTuple):
     bundle: Bundle
     partitions: int
     restore: str | None = None
-    clean: bool = True
+    saved_ms: int | None = None
 
 
 def submit(submission: Submission) -> str:
@@ -130,7 +130,7 @@ def main() -> None:
         submission.control,
         partitions=submission.partitions,
         bundle=submission.bundle.marker,
-        clean=submission.clean,
+        saved_ms=submission.saved_ms,
     )
     define_pipeline(environment, kafka_ends(settings), config)
     print(_ANSWER + layout.submit(environment), flush=True)

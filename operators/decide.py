@@ -79,7 +79,7 @@ class Decide(Shipped, KeyedBroadcastProcessFunction):
             )
         )
         first = attempt_number(runtime_context) == 0
-        resumes = not first or not config.sealing.since_ms
+        resumes = not first or config.sealing.resumed
         self._published = Published(config.sealing) if resumes else nothing_published
         self._unread = Unread(config.sealing, first=first)
         self._leases = {} if first else published_leases(config.sealing)

@@ -43,12 +43,13 @@ class Sealing(NamedTuple):
 
     Attributes:
         bootstrap: Kafka's address as the workers see it.
-        since_ms: before this nothing was published that the state does not know; 0 when the state
-            was not saved by a clean stop, and then the first attempt must look too.
+        since_ms: before this nothing was published that a shard without state should know.
+        resumed: whether the submission resumes from a state, so that the first attempt looks too.
     """
 
     bootstrap: str
     since_ms: int
+    resumed: bool = False
 
 
 class Published:
@@ -65,7 +66,7 @@ class Published:
 
     def __call__(self, saved_ms: int) -> list[Decision]:
         """What may have been published after a shard was saved, and maybe more."""
-        wanted_ms = max(saved_ms, self._sealing.since_ms) - SKEW_MS
+        wanted_ms = (saved_ms or self._sealing.since_ms) - SKEW_MS
         if self._from_ms is None or wanted_ms < self._from_ms:
             self._from_ms = wanted_ms - SKEW_MS
             self._found = published_decisions(self._sealing.bootstrap, max(0, self._from_ms))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import pytest
@@ -26,12 +27,12 @@ def test_there_is_nothing_before_the_first_run(settings: Settings) -> None:
     assert restore.latest(settings) is None
 
 
-def test_the_savepoint_of_a_clean_stop_comes_before_any_checkpoint(settings: Settings) -> None:
+def test_the_savepoint_of_a_stop_comes_before_any_checkpoint(settings: Settings) -> None:
     restore.note_start(settings, "one")
     checkpoint(settings, "one", 7)
     restore.note_savepoint(settings, "one", "file:/saved")
 
-    assert restore.latest(settings) == restore.Point("file:/saved", clean=True)
+    assert restore.latest(settings) == restore.Point("file:/saved")
 
 
 def test_after_a_crash_the_newest_complete_checkpoint_counts(settings: Settings) -> None:
@@ -42,7 +43,7 @@ def test_after_a_crash_the_newest_complete_checkpoint_counts(settings: Settings)
     newest = checkpoint(settings, "two", 10)
     checkpoint(settings, "two", 11, content="")
 
-    assert restore.latest(settings) == restore.Point(newest, clean=False)
+    assert restore.latest(settings) == restore.Point(newest)
 
 
 def test_a_job_that_died_before_its_first_checkpoint_leaves_the_one_before(
@@ -52,7 +53,7 @@ def test_a_job_that_died_before_its_first_checkpoint_leaves_the_one_before(
     kept = checkpoint(settings, "one", 3)
     restore.note_start(settings, "two")
 
-    assert restore.latest(settings) == restore.Point(kept, clean=False)
+    assert restore.latest(settings) == restore.Point(kept)
 
 
 def test_a_job_that_died_before_its_first_checkpoint_leaves_the_savepoint_it_came_from(
@@ -63,7 +64,7 @@ def test_a_job_that_died_before_its_first_checkpoint_leaves_the_savepoint_it_cam
     restore.note_savepoint(settings, "one", "file:/saved")
     restore.note_start(settings, "two", origin="file:/saved")
 
-    assert restore.latest(settings) == restore.Point("file:/saved", clean=False)
+    assert restore.latest(settings) == restore.Point("file:/saved")
 
 
 def test_a_fresh_start_forgets_what_was(settings: Settings) -> None:
@@ -89,3 +90,10 @@ def test_a_state_on_this_machine_is_looked_for_and_one_elsewhere_trusted(
     assert not restore.missing(here)
     assert restore.missing(here + "0")
     assert not restore.missing("s3://bucket/savepoint-1")
+
+
+def test_a_state_tells_when_it_was_complete_where_that_can_be_seen(settings: Settings) -> None:
+    here = restore.Point(checkpoint(settings, "one", 1))
+
+    assert abs(here.saved_ms - time.time() * 1_000) < 60_000
+    assert restore.Point("s3://bucket/savepoint-1").saved_ms == 0

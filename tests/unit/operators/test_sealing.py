@@ -52,7 +52,7 @@ def test_a_shard_that_was_never_saved_looks_back_to_the_submission(reads: list[i
     assert SUBMITTED_MS - 3 * SKEW_MS < reads[0] < SUBMITTED_MS
 
 
-def test_after_a_stop_that_was_not_clean_a_shard_that_was_never_saved_reads_all(
+def test_where_nobody_knows_when_the_state_was_saved_a_shard_without_any_reads_all(
     reads: list[int],
 ) -> None:
     Published(Sealing("broker", 0))(0)
