@@ -47,6 +47,7 @@ from jobs.run import start_stream
 from jobs.settings import Settings
 from jobs.why.answers import Record
 from schemas import topics
+from schemas.control import ControlRecord
 from schemas.decision import Decision
 from tests.live import TAOBAO
 from tests.servers import environment, free_settings, running
@@ -113,7 +114,7 @@ def prove(settings: Settings, options: argparse.Namespace) -> dict[str, Any]:
         inputs = recorded(settings, day.marks)
         values = [message.value() or b"" for message in read(settings, topics.DECISIONS)]
         judge = judged(inputs, values, options.events)
-        asked, silent = asked_why(settings, options.seed)
+        asked, silent = asked_why(settings, control, options.seed)
         tell(f"asked why of {asked:,} candidates; replaying")
         published = [_decision(value) for value in values]
         before = kafka.watermarks(settings, [topics.DECISIONS])
@@ -210,7 +211,9 @@ def recorded(settings: Settings, marks: Sequence[dict[kafka.Place, int]]) -> lis
     return found
 
 
-def asked_why(settings: Settings, seed: int) -> tuple[int, list[str]]:
+def asked_why(
+    settings: Settings, control: Sequence[ControlRecord], seed: int
+) -> tuple[int, list[str]]:
     """Ask ``why`` of the product, for a thousand candidates."""
     rows = {
         topic: [
@@ -221,7 +224,8 @@ def asked_why(settings: Settings, seed: int) -> tuple[int, list[str]]:
     }
     inputs = [record for topic in topics.INPUTS for record in rows[topic]]
     over_ms = BEGINS_MS + SPAN_MS - rules.POLICY.lateness_ms
-    return unexplained(inputs, rows[topics.AUDIT], rows[topics.DECISIONS], seed, over_ms)
+    audits, decisions = rows[topics.AUDIT], rows[topics.DECISIONS]
+    return unexplained(inputs, audits, decisions, control, seed, over_ms)
 
 
 def differences(published: Sequence[Decision], again: Sequence[Decision]) -> list[str]:

@@ -71,7 +71,14 @@ class Ends:
 class Day:
     """One day, driven part by part."""
 
-    def __init__(self, settings: Settings, stack: LocalStack, wanted: int, seed: int) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        stack: LocalStack,
+        wanted: int,
+        seed: int,
+        killed_in: tuple[int, ...] = KILLED_IN,
+    ) -> None:
         self.settings = settings
         self.stream = Live(settings, stack)
         self.marks: list[dict[kafka.Place, int]] = []
@@ -79,6 +86,7 @@ class Day:
         self.sent = 0
         self.answers: Counter[str] = Counter()
         self._wanted = wanted
+        self._killed_in = killed_in
         self._seed = seed
         self._draw = random.Random(seed)
         self._ends = Ends(settings)
@@ -96,7 +104,7 @@ class Day:
             self._send(topics.EVENTS, part.messages)
             self._beat(part.ends_ms, f"end-{number}")
             moment = before + round(self._draw.uniform(0.2, 0.6) * (self.sent - before))
-            if number in KILLED_IN:
+            if number in self._killed_in:
                 self._wait(moment)
                 self.stream.kill_task_manager()
                 tell(f"killed the TaskManager after {self._ends.count():,} inputs")

@@ -14,10 +14,12 @@ from typing import Any, Final
 import msgspec
 
 from jobs import kafka
+from jobs.campaigns import changes
 from jobs.demo.command import publish
 from jobs.settings import Settings
 from schemas import topics
-from schemas.control import Campaign, Policy
+from schemas.change import Change
+from schemas.control import Campaign, Policy, control_key
 from schemas.triggers import AbsenceTrigger, EventTrigger, SegmentTrigger
 from schemas.wire import encode
 from state.clock import TICK_GRACE_MS
@@ -88,15 +90,22 @@ def measure(settings: Settings, gone: list[Campaign], customers: int) -> dict[st
 
 
 def applied_ms(settings: Settings) -> int | None:
-    """From a campaign's being published to its first decision, by Kafka's times; None if none came.
+    """From a change's being published to its first decision, by Kafka's times; None if none came.
 
-    Somebody says hello every few milliseconds meanwhile.
+    It is published as ``beckon campaigns apply`` does. Then somebody says hello every few
+    milliseconds.
     """
+    out = kafka.producer(settings)
     reader = kafka.consumer(settings, "beckon-applied")
     kafka.read_from_now(reader, [topics.DECISIONS])
     now_ms = _now_ms()
-    publish(settings, [_campaign("hello", EventTrigger(("hello",)), now_ms)])
-    out = kafka.producer(settings)
+    spec = _campaign("hello", EventTrigger(("hello",)), now_ms)
+    key = control_key(spec)
+    change = Change(key, "new", 1, now_ms, spec)
+    changes.publish(settings, lambda _running, _past: [change], "prove-decisions")
+    applied = kafka.newest_of(settings, topics.CONTROL, key)
+    assert applied is not None
+    published_ms = applied.timestamp()[1]
     first: int | None = None
     number = 0
     while first is None and _now_ms() < now_ms + _PATIENCE_S * 1_000:
@@ -109,7 +118,7 @@ def applied_ms(settings: Settings) -> int | None:
             if message.error() is None:
                 made = _decision(message.value() or b"{}")
                 if made["campaign_id"] == "hello" and first is None:
-                    first = message.timestamp()[1] - now_ms
+                    first = message.timestamp()[1] - published_ms
     out.flush(10)
     reader.close()
     return first

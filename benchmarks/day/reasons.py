@@ -15,15 +15,18 @@ from typing import Final
 import msgspec
 
 from jobs.why.answers import Record, explain
+from jobs.why.command import silences
 from schemas.audit import AuditRecord, Candidate, Outcomes
+from schemas.control import ControlRecord, control_key
 from schemas.topics import EVENTS
+from schemas.wire import encode
 from scoring.world import is_audited
 
 SAMPLE: Final = 1_000
 SETS_OFF: Final = {"favourite": "favourite", "search": "paid-search", "share": "owed"}
 """Action → the campaign that each event of it sets off."""
 
-_ENDS: Final = frozenset({"sent", "holdout", "suppressed", "cancelled", "deferred"})
+_ENDS: Final = frozenset({"sent", "holdout", "suppressed", "cancelled", "deferred", "rests"})
 _audit: Final = msgspec.json.Decoder(AuditRecord).decode
 
 
@@ -47,12 +50,19 @@ Named = tuple[str, str, str]
 
 
 def unexplained(
-    inputs: list[Record], audits: list[Record], decisions: list[Record], seed: int, over_ms: int
+    inputs: list[Record],
+    audits: list[Record],
+    decisions: list[Record],
+    control: Iterable[ControlRecord],
+    seed: int,
+    over_ms: int,
 ) -> tuple[int, list[str]]:
     """How many candidates were asked about, and those without exactly one clear answer.
 
-    What still waits must be due after ``over_ms``, the event time that the day has reached.
+    What still waits must be due after ``over_ms``, the event time that the day has reached. That a
+    campaign rests after its last message is an answer: it then asks no gate.
     """
+    rules = [(control_key(record), encode(record)) for record in control]
     asked = _sample(inputs, decisions, random.Random(seed))
     users = {user for user, _, _ in asked}
     keys = {user.encode() for user in users}
@@ -70,10 +80,15 @@ def unexplained(
             made[record.key.decode()].append(record)
     answers: defaultdict[Named, list[str]] = defaultdict(list)
     for user in sorted(users):
-        for answer in explain(user, mine[user], told[user], made[user]).answers:
+        why = explain(user, mine[user], told[user], made[user])
+        for answer in why.answers:
             waits = answer.end == "deferred" and answer.turns[-1].due_ms <= over_ms
             end = "waits for ever" if waits else answer.end
             answers[user, answer.campaign_id, answer.trigger_event_id].append(end)
+        for campaign in {each[1] for each in asked if each[0] == user and not answers[each]}:
+            for each, said in silences(why, campaign, why, rules):
+                if "rests" in said:
+                    answers[user, campaign, each.id].append("rests")
     return len(asked), [
         f"{' '.join(each)}: {found or 'no answer'}"
         for each in asked

@@ -1,8 +1,8 @@
 """The rules of the day: one policy with every kind of limit, and campaigns that strain each.
 
 Customers would get far more than they may: everything here wants to speak often, and most of it
-must be refused. Attribution windows are longer than the day, so that no arm learns during it and
-a replay meets the same beliefs.
+must be refused. The channels' shares are fixed, so that no decision hangs on when something learned
+was heard; `benchmarks.prove_learning` is about that. Attribution windows are longer than the day.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from typing import Final
 
 from schemas.budget import Allowance, Budget
 from schemas.control import Campaign, Cap, ControlRecord, Policy, QuietHours
+from schemas.learning_rules import Learning
 from schemas.outcome import CHANNELS
 from schemas.triggers import DAY_MS, AbsenceTrigger, EventTrigger, SegmentTrigger
 
@@ -25,6 +26,7 @@ POLICY: Final = Policy(
     quiet_hours=QuietHours("22:00", "08:00"),
     default_zone="UTC",
     channel_cost=dict(COSTS),
+    learning=Learning(fixed=dict.fromkeys(CHANNELS, 1.0)),
     caps=(
         Cap(3, DAY_MS),
         Cap(2, per="day"),

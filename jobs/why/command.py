@@ -74,7 +74,7 @@ def why(
     told = narrowed(found, campaign, at_ms, within_ms)
     silent: list[Silence] = []
     if campaign is not None:
-        silent = _silent(told, campaign, found, control)
+        silent = silences(told, campaign, found, control)
     if as_json:
         typer.echo(encode(told).decode())
     else:
@@ -153,7 +153,7 @@ def _basis(found: Why) -> str:
     return text
 
 
-def _silent(
+def silences(
     told: Why, campaign: str, found: Why, control: list[tuple[str, bytes]]
 ) -> list[Silence]:
     """The events that the campaign, as it is now, listens to, and that it let pass."""

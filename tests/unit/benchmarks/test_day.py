@@ -114,11 +114,11 @@ def test_every_candidate_has_one_answer_and_a_missing_one_is_found(
     ]
     over_ms = events.BEGINS_MS + events.SPAN_MS - rules.MINUTE_MS
     audits, decisions = published[topics.AUDIT], published[topics.DECISIONS]
-    asked, silent = unexplained(came, audits, decisions, 1, over_ms)
+    asked, silent = unexplained(came, audits, decisions, rules.control(EVENTS), 1, over_ms)
     assert asked > 150
     assert silent == []
     told = [record for record in audits if b'"rows"' in record.value]
-    assert unexplained(came, told, decisions, 1, over_ms)[1] != []
+    assert unexplained(came, told, decisions, rules.control(EVENTS), 1, over_ms)[1] != []
 
 
 def first(decided: list[bytes], campaign: str, status: str = "send") -> Changed:
