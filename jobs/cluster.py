@@ -9,14 +9,14 @@ import urllib.request
 from collections.abc import Callable
 from typing import Any, Final
 
-from schemas.errors import BeckonError, UserMistake
+from schemas.errors import UserMistake
 
 ENDED: Final = frozenset({"FAILED", "CANCELED", "FINISHED", "SUSPENDED"})
 _POLL_S: Final = 0.1
 
 
-class JobFailed(BeckonError):
-    """The job does not run; the text ends with the root cause."""
+class JobFailed(UserMistake):
+    """The job does not run, or not all of it; the text ends with the root cause."""
 
 
 class Cluster:
@@ -80,10 +80,7 @@ class Cluster:
         history = self._get(f"/jobs/{job}/exceptions?maxExceptions=1")["exceptionHistory"]
         if not history["entries"]:
             return None
-        trace = str(history["entries"][0]["stacktrace"])
-        cause = trace.rsplit("Caused by: ", 1)[-1]
-        lines = [line for line in cause.splitlines() if not line.startswith("\t")]
-        return "\n".join(lines[:20]).strip()
+        return _deepest(str(history["entries"][0]["stacktrace"]))
 
     def stop(self, job: str, patience_s: float) -> str:
         """Stop the job with a savepoint; returns where that is."""
@@ -98,8 +95,12 @@ class Cluster:
             raise JobFailed(f"job {job} took no savepoint within {patience_s:.0f} s; it still runs")
         operation = done["operation"]
         if "failure-cause" in operation:
-            trace = str(operation["failure-cause"]["stack-trace"])
-            raise JobFailed(f"no savepoint of job {job}: {trace.rsplit('Caused by: ', 1)[-1]}")
+            cause = _deepest(str(operation["failure-cause"]["stack-trace"]))
+            raise JobFailed(
+                f"no savepoint of job {job}, which goes on: {cause}\n"
+                f"While it starts again after a failure it can take none; look at {self.url} and "
+                "`beckon stop` again when all its tasks run"
+            )
         _wait(lambda: self.state(job) in ENDED, patience_s)
         return str(operation["location"])
 
@@ -121,6 +122,13 @@ class Cluster:
         )
         with urllib.request.urlopen(request, timeout=30) as answer:
             return json.load(answer)
+
+
+def _deepest(trace: str) -> str:
+    """The last cause in a Java stack trace, without the places."""
+    cause = trace.rsplit("Caused by: ", 1)[-1]
+    lines = [line for line in cause.splitlines() if not line.startswith("\t")]
+    return "\n".join(lines[:20]).strip()
 
 
 def _wait(condition: Callable[[], bool], patience_s: float) -> bool:
