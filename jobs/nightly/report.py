@@ -58,8 +58,10 @@ summary span { color: var(--soft); font-weight: 400; }
 .warn { border-left: 3px solid var(--warm); padding: .3rem .8rem; color: var(--warm);
         background: #fffaf5; } .warn a { color: inherit; font-weight: 600; }
 .done { color: var(--good); } .stopped { color: var(--warm); font-weight: 600; }
-.charts { display: flex; flex-wrap: wrap; gap: 1.5rem; } figure { margin: 0; max-width: 100%; }
-figure svg { max-width: 100%; height: auto; } figcaption { color: var(--soft); font-size: .83rem; }
+.charts { display: flex; flex-wrap: wrap; gap: 1.5rem; }
+figure { margin: 0; flex: 1 1 22rem; max-width: 36rem; min-width: 0; }
+figure svg { width: 100%; max-width: 100%; height: auto; }
+figcaption { color: var(--soft); font-size: .83rem; }
 @media (max-width: 60rem) {
   body { display: block; } section { padding: 1rem; }
   nav { position: static; height: auto; columns: 2; } nav b { column-span: all; }

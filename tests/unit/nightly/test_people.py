@@ -9,6 +9,8 @@ import msgspec
 import pandas as pd
 import pytest
 
+from jobs.nightly import reading
+from jobs.nightly.context import Context
 from schemas.wire import decode_event
 from state.customer import Customer
 from state.fact import fact_of_event, id64
@@ -59,6 +61,21 @@ def test_a_refusal_given_elsewhere_reaches_the_stream_once(nights: Nights) -> No
     _, report = nights.run("people", NIGHT + timedelta(days=1))
     assert fact(report, "withdrawals") == 0
     assert lines(nights, NIGHT + timedelta(days=1)) == []
+
+
+def test_what_steps_learn_from_stands_under_the_joined_ids(
+    nights: Nights, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("jobs.nightly.quality.LEAST_ROWS", 1)  # an import of a few rows
+    context = Context("x", archive_dir=nights.archive, data_dir=nights.data, day=NIGHT)
+    events = reading.events(context, ("item_id", "price"))
+    assert set(events["user_id"].cat.categories) == {"u1", "u2", "partner:8"}
+    assert (events["user_id"] == "u1").sum() == 4
+    assert events["ts"].is_monotonic_increasing
+    manifest, _ = nights.run("told", NIGHT)
+    assert manifest.reason == ""
+    known = pd.read_parquet(nights.path("told", "told.parquet", NIGHT))
+    assert "partner:7" not in known.index
 
 
 def test_ids_of_other_parties_get_no_tags_in_the_stream(nights: Nights) -> None:
