@@ -10,7 +10,9 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from jobs.models.artefact import Artefact
 from jobs.models.guard import LEAST
+from jobs.models.judge import Verdict
 from jobs.models.registry import Announce, Announcement, Registry
 from jobs.models.rollout import (
     HOUR_MS,
@@ -23,6 +25,7 @@ from jobs.models.rollout import (
     step,
 )
 from jobs.settings import Settings
+from jobs.trainers.learned import Learned
 from jobs.words import moment
 from schemas.audit import RollOut
 from schemas.errors import UserMistake
@@ -46,8 +49,8 @@ def list_() -> None:
         return
     table = Table("version", "AUC", "log loss", "ECE", "verdict", "in force")
     for version in registry.versions():
-        metrics = registry.artefact(version).card.metrics
-        verdict = registry.verdict(version)
+        artefact = registry.artefact(version)
+        metrics = artefact.card.metrics
         where = "all" if version == state.champion else ""
         if version == state.champion and state.stage == "all":
             where = "all, watched"
@@ -60,7 +63,7 @@ def list_() -> None:
             f"{metrics.auc.value:.4f}",
             f"{metrics.log_loss.value:.4f}",
             f"{metrics.ece:.4f}",
-            "" if verdict is None else "won" if verdict.won else "lost",
+            _said(artefact, registry.verdict(version)),
             where,
         )
     Console().print(table)
@@ -288,6 +291,13 @@ def _say(state: State) -> None:
     )
     beside = f"; beside it, hot: {state.beside}" if state.beside else ""
     console.print(f"In force: {state.champion or 'no model'}{beside}", highlight=False)
+
+
+def _said(artefact: Artefact, verdict: Verdict | None) -> str:
+    """What the gate said of a click model; of the night's own, whether it is worth using."""
+    if isinstance(artefact.made, Learned):
+        return "used by night" if artefact.card.beats_baseline else "not used"
+    return "" if verdict is None else "won" if verdict.won else "lost"
 
 
 def _registry() -> Registry:
