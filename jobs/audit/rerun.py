@@ -103,7 +103,11 @@ def rerun(
     was; they may come in any order. ``batches`` are the micro-batches of every shard, each shard's
     in the order in which they were taken; of two partitions nothing else tells who was first.
     """
-    taken = {place: number for number, batch in enumerate(batches, 1) for place in reversed(batch)}
+    taken = {
+        place: (number, row)
+        for number, batch in enumerate(batches)
+        for row, place in enumerate(batch)
+    }
     by_shard: dict[str, list[Input]] = defaultdict(list)
     for each in inputs:
         if each.came_ms < to_ms:
@@ -117,7 +121,7 @@ def rerun(
     span: set[str] = set()
     result = Rerun()
     for shard in sorted(by_shard.keys() | made_by.keys()):
-        groups = _groups(by_shard[shard], taken)
+        groups = groups_of(by_shard[shard], taken)
         found = _decided(shard, log, made_by[shard], groups, to_ms)
         result.inputs += len(by_shard[shard])
         for moment_ms, decision in found:
@@ -130,17 +134,33 @@ def rerun(
     return _compared(result, wanted, again, span - recorded.keys())
 
 
-def _groups(inputs: Iterable[Input], taken: Mapping[Place, int]) -> list[list[Input]]:
-    """A shard's inputs as they were taken; those of which that is not known follow one by one."""
-    found: dict[int, list[Input]] = defaultdict(list)
+def groups_of(inputs: Iterable[Input], taken: Mapping[Place, tuple[int, int]]) -> list[list[Input]]:
+    """A shard's inputs as they were taken; those of which that is not known follow one by one.
+
+    ``taken`` has the batch of each and its row in it. Within a batch the core goes by topic,
+    partition and offset; where the rows do not, as with outcomes after a crash, the batch is cut.
+    """
+    found: dict[int, list[tuple[int, Input]]] = defaultdict(list)
     rest: list[list[Input]] = []
     for each in sorted(inputs, key=_by_time):
-        number = taken.get((each.topic, each.partition, each.offset))
-        if number is None:
+        at = taken.get(_place(each))
+        if at is None:
             rest.append([each])
         else:
-            found[number].append(each)
-    return [*(found[number] for number in sorted(found)), *rest]
+            found[at[0]].append((at[1], each))
+    groups: list[list[Input]] = []
+    for number in sorted(found):
+        last: Place | None = None
+        for _, each in sorted(found[number], key=lambda row: row[0]):
+            if last is None or _place(each) < last:
+                groups.append([])
+            groups[-1].append(each)
+            last = _place(each)
+    return [*groups, *rest]
+
+
+def _place(each: Input) -> Place:
+    return each.topic, each.partition, each.offset
 
 
 def _by_time(each: Input) -> tuple[int, str, int, int]:

@@ -10,7 +10,7 @@ import pytest
 from msgspec.structs import replace
 
 from jobs.audit.pins import ControlLog, Entry
-from jobs.audit.rerun import digest, rerun
+from jobs.audit.rerun import Input, digest, groups_of, rerun
 from jobs.market.loop import run as play
 from jobs.market.market import Market
 from schemas.control import CANARY, Model, variant_model_id
@@ -123,3 +123,17 @@ def test_models_of_a_canary_and_of_a_variant_decide_again_what_they_decided() ->
     decided = again(found)
     assert (decided.differing, decided.missing, decided.added) == ({}, [], [])
     assert decided.digest_equal
+
+
+def test_a_batch_is_cut_where_its_rows_are_not_in_the_order_of_their_places() -> None:
+    """As after a crash, when an outcome is taken before the event that Kafka took in after it."""
+    places = [("e", 0, 1), ("o", 0, 9), ("e", 0, 2), ("e", 1, 1), ("o", 0, 3), ("e", 1, 7)]
+    inputs = [Input(number, *place, "ann", "", b"") for number, place in enumerate(places)]
+    taken = {place: (4 - number // 4, number) for number, place in enumerate(places[:5])}
+    found = groups_of(reversed(inputs), taken)
+    assert [[(each.topic, each.partition, each.offset) for each in group] for group in found] == [
+        [("o", 0, 3)],
+        [("e", 0, 1), ("o", 0, 9)],
+        [("e", 0, 2), ("e", 1, 1)],
+        [("e", 1, 7)],
+    ]
