@@ -25,7 +25,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -195,13 +195,25 @@ def judged(inputs: Sequence[Sequence[Recorded]], decisions: Sequence[bytes], eve
 
 
 def recorded(settings: Settings, marks: Sequence[dict[kafka.Place, int]]) -> list[list[Recorded]]:
-    """The inputs as Kafka has them, part by part, its partitions side by side in event time."""
-    of_place: dict[kafka.Place, list[tuple[int, Recorded]]] = {place: [] for place in marks[-1]}
+    """The inputs as Kafka has them, part by part."""
+    log: dict[kafka.Place, list[Recorded]] = {place: [] for place in marks[-1]}
     for message in kafka.read_to_end(settings, topics.INPUTS):
         record = _recorded(message)
-        rows = of_place[record.topic, record.partition]
-        newest_ms = max(rows[-1][0] if rows else 0, _when(record.payload).ts)
-        rows.append((newest_ms, record))
+        log[record.topic, record.partition].append(record)
+    return side_by_side(log, marks)
+
+
+def side_by_side(
+    log: Mapping[kafka.Place, Sequence[Recorded]], marks: Sequence[dict[kafka.Place, int]]
+) -> list[list[Recorded]]:
+    """The parts of a log that end at these marks, the partitions of each side by side in time."""
+    of_place: dict[kafka.Place, list[tuple[int, Recorded]]] = {}
+    for place, records in log.items():
+        rows = of_place[place] = []
+        newest_ms = 0
+        for record in records:
+            newest_ms = max(newest_ms, _when(record.payload).ts)
+            rows.append((newest_ms, record))
     found = []
     since = dict.fromkeys(of_place, 0)
     for mark in marks:
