@@ -65,7 +65,6 @@ def test_what_was_decided_is_decided_again_to_the_byte_over_kills_too(
 
 
 def test_deciding_again_sends_nothing_and_moves_nothing(figures: dict[str, Any]) -> None:
-    assert figures["what_if_stay"] + figures["what_if_fall_away"] > 100
     assert figures["what_if_rounds"] > 50
     assert figures["replay_sends"] == 0
     assert figures["posteriors_unmoved"]
