@@ -58,8 +58,8 @@ class Size:
     backlog_customers: int
     known: int
     loads: Sequence[Load]
-    """The first long: for more than a minute the JVM's compiler takes a third of a core. The heaviest
-    last: what an overrun contender has not yet done would count to the next."""
+    """The first long: for more than a minute the JVM's compiler takes a third of a core. The
+    heaviest last: what an overrun contender has not yet done would count to the next."""
     peers: Sequence[Load]
     """What the other contenders are loaded with."""
     peers_known: int
