@@ -251,11 +251,11 @@ def test_workers_run_the_code_that_was_submitted_not_what_they_have(
     stop_stream(settings)
     for package in PACKAGES:
         shutil.copytree(package, tmp_path / package, ignore=shutil.ignore_patterns("__pycache__"))
-    shard = tmp_path / "operators" / "shard.py"
-    code = shard.read_text()
+    batch = tmp_path / "operators" / "batch.py"
+    code = batch.read_text()
     changed = code.replace('Step("dead", error.reason, [])', 'Step("dead", "new-code", [])')
     assert changed != code
-    shard.write_text(changed)
+    batch.write_text(changed)
 
     done = subprocess.run(
         [sys.executable, "-c", "from jobs.cli import main; main()", "run"],
