@@ -83,23 +83,17 @@ class Seen:
         """A trigger about this fact; without more to say of it, the same for all."""
         made = self._trigger
         if made is None:
-            fact = self.fact
-            made = self._trigger = Trigger(
-                self.event_id,
-                fact.ts,
-                self.ingested_ms,
-                fact.item,
-                fact.category,
-                fact.brand,
-                fact.price,
-            )
+            made = self._trigger = Trigger(*self._fields())
         return replace(made, **about) if about else made
 
     def armed(self, due_ms: int, **about: Any) -> Armed:
         """A wait about this fact."""
+        return Armed(due_ms, *self._fields(), **about)
+
+    def _fields(self) -> tuple[str, int, int, str | None, str | None, str | None, float | None]:
+        """What a trigger and a wait keep of the fact that they are about."""
         fact = self.fact
-        return Armed(
-            due_ms,
+        return (
             self.event_id,
             fact.ts,
             self.ingested_ms,
@@ -107,7 +101,6 @@ class Seen:
             fact.category,
             fact.brand,
             fact.price,
-            **about,
         )
 
     def count(
