@@ -193,10 +193,21 @@ class _Answer:
                 self.news = True
 
     def _fold_days(self) -> None:
-        """What is out of a day long ended is spent for good."""
+        """What is out of a day long ended is spent for good, once its shards have gone on.
+
+        A shard whose clock stands in that day, while another's is at a later one, has its unspent
+        loan still to give back. It does so before it asks for a later day.
+        """
         closed = newest_ended_day(self.ledger.newest_ms, DAYS_OPEN)
         for channel, book in self.books.items():
-            for day in [day for day in book.days if day <= closed]:
+            gone_on: set[str] = set()
+            folded = []
+            for day in sorted(book.days, reverse=True):
+                out = {shard for shard, (lent, taken) in book.days[day].items() if lent > taken}
+                if day <= closed and out <= gone_on:
+                    folded.append(day)
+                gone_on |= book.days[day].keys()
+            for day in folded:
                 book.past += self.standing.close(channel, day)
                 del book.days[day]
                 book.past_day = max(book.past_day, day)

@@ -146,6 +146,8 @@ class Purse:
         if budget is None or cost <= 0 or not budget.meters(channel):
             return ""
         name = (spec.id, channel, day_of(budget.zone, at_ms))
+        if name not in self._names:
+            self._leave_days(at_ms)
         account = self._account(name)
         if account is None:
             return SPENT
@@ -345,18 +347,22 @@ class Purse:
                 self._give_back(name, account, account.recent if needed else 0, now_ms)
                 account.recall_ms, account.recent = recall_ms, 0
 
+    def _leave_days(self, at_ms: int) -> None:
+        """Give back what the days that have ended by then left."""
+        ended = newest_ended_day(at_ms)
+        for name in self._names:
+            if name[2] <= ended and (account := self._account(name)) is not None:
+                self._give_back(name, account, 0, at_ms)
+
     def _close_days(self, now_ms: int) -> None:
         """Give back what ended days left; forget days whose messages' fates are known by now."""
-        ended, closed = newest_ended_day(now_ms), newest_ended_day(now_ms, days_ago=DAYS_KEPT)
-        for name in [name for name in self._names if name[2] <= ended]:
-            account = self._account(name)
-            if account is not None:
-                self._give_back(name, account, 0, now_ms)
-            if name[2] <= closed:
-                self._names.discard(name)
-                self._accounts.pop(name, None)
-                self._dirty.discard(name)
-                self._writes[_key(name)] = None
+        self._leave_days(now_ms)
+        closed = newest_ended_day(now_ms, days_ago=DAYS_KEPT)
+        for name in [name for name in self._names if name[2] <= closed]:
+            self._names.discard(name)
+            self._accounts.pop(name, None)
+            self._dirty.discard(name)
+            self._writes[_key(name)] = None
         if closed > self._closed:
             self._closed = closed
             self._index_changed = True

@@ -294,6 +294,21 @@ def test_a_day_that_ended_lends_its_rest_to_the_next_and_closes() -> None:
     assert town.spent["sms"] == 10 * COST
 
 
+def test_a_clock_that_follows_after_years_still_gives_back_what_it_was_lent_before() -> None:
+    town = Town(campaign(total=16 * COST / 1e6, pace="none"), 4)
+    for _ in range(3):
+        town.everybody(MIDNIGHT_MS + HOUR_MS)
+    at_ms = MIDNIGHT_MS + 9 * 365 * 24 * HOUR_MS
+    for step in range(200):  # today's events, one shard after another; then the clocks
+        town.reserve(step % 4, "sms", at_ms := at_ms + 5_000)
+        town.keep()
+        for shard in range(4):
+            town.hear(shard)
+        if step > 20:
+            town.everybody(at_ms)
+    assert town.spent["sms"] == 16 * COST
+
+
 def test_a_payment_published_before_a_crash_is_made_once_however_often_it_is_read() -> None:
     town = Town(campaign(total=1.0, pace="none"), 1)
     at_ms = MIDNIGHT_MS + HOUR_MS
