@@ -258,6 +258,18 @@ class CatalogueItem(Struct, frozen=True, tag_field="kind", tag="item"):
     schema_version: int = SCHEMA_VERSION
 
 
+class ItemSales(Struct, frozen=True, tag_field="kind", tag="sales"):
+    """How many of an item the night expects to be sold in a day from ``updated_ms`` on.
+
+    It goes before what the catalogue says of the same item, which whoever keeps it has told.
+    """
+
+    id: Annotated[str, Meta(min_length=1, max_length=128)]
+    per_day: Annotated[float, Meta(ge=0, le=1e9)]
+    updated_ms: int = 0
+    schema_version: int = SCHEMA_VERSION
+
+
 class Shop(Struct, frozen=True, tag_field="kind", tag="shop"):
     """A shop of a chain, for fences around it."""
 
@@ -342,6 +354,7 @@ ControlRecord = (
     | ChannelMix
     | Experiment
     | CatalogueItem
+    | ItemSales
     | LearnedResponse
     | Shop
     | ItemList
@@ -372,6 +385,8 @@ def control_key(record: ControlRecord) -> str:
             return f"policy/{record.id}"
         case CatalogueItem():
             return f"item/{record.id}"
+        case ItemSales():
+            return f"sales/{record.id}"
         case Shop():
             return f"shop/{record.id}"
         case ItemList():

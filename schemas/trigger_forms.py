@@ -143,6 +143,7 @@ class HoursForm(Form, frozen=True, tag="hours"):
     zone: Zone = "UTC"
     forecast: Slug | None = None
     quietest: Annotated[int, Meta(ge=1, le=12)] = 2
+    lasts_days: Annotated[float, Meta(gt=0, le=366)] | None = None
 
     def trigger(self) -> triggers.HoursTrigger:
         """The trigger as the stream reads it."""
@@ -153,6 +154,7 @@ class HoursForm(Form, frozen=True, tag="hours"):
             self.zone,
             self.forecast,
             self.quietest,
+            self.lasts_days,
         )
 
 

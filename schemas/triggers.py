@@ -141,7 +141,8 @@ class HoursTrigger(Struct, frozen=True, tag_field="kind", tag="hours"):
     """Fires at one of ``actions`` in the hours of a lower price.
 
     They are the ``spans`` of ``weekdays`` in ``zone``, or the ``quietest`` hours of each day by
-    the ``forecast`` of that name. The end of the hour cancels what is pending.
+    the ``forecast`` of that name. The end of the hour cancels what is pending. With
+    ``lasts_days`` it is silent of items whose stock is known to be sold within so many days anyhow.
     """
 
     actions: Actions
@@ -150,13 +151,15 @@ class HoursTrigger(Struct, frozen=True, tag_field="kind", tag="hours"):
     zone: str = "UTC"
     forecast: Slug | None = None
     quietest: Annotated[int, Meta(ge=1, le=12)] = 2
+    lasts_days: Annotated[float, Meta(gt=0, le=366)] | None = None
 
 
 class StockTrigger(Struct, frozen=True, tag_field="kind", tag="stock"):
     """Fires when a customer turns to an item that will soon be gone.
 
-    Soon: no more than ``at_most`` pieces are left, or no more than last ``cover_days`` at the
-    present sales. Never for what is gone or of unknown stock. Buying it cancels what is pending.
+    Soon: no more than ``at_most`` pieces are left, or no more than last ``cover_days`` by what the
+    night expects to be sold (`schemas.control.ItemSales`), or else by the catalogue. Never for what
+    is gone or of unknown stock. Buying it cancels what is pending.
     """
 
     actions: Actions

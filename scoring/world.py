@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC
+from math import inf
 from typing import Final
 
 from xxhash import xxh3_64_intdigest
@@ -15,6 +16,7 @@ from schemas.control import (
     ControlRecord,
     Forecast,
     ItemList,
+    ItemSales,
     Model,
     Pacing,
     Policy,
@@ -67,9 +69,9 @@ class World:
 
     ``sealed`` holds decisions that a run before this one had already published after the state we
     resumed from was saved: they are made again as they were, whatever has been learned since.
-    ``campaigns`` are the active ones by id, ``shops`` those of each chain, and ``every_shop``
-    all of them under ``<chain>/<id>``; ``lists`` is what to recommend, by the list's id and what it
-    goes with.
+    ``campaigns`` are the active ones by id, ``sales`` what the night expects of each item in a day.
+    ``shops`` are those of each chain, and ``every_shop`` all of them under ``<chain>/<id>``;
+    ``lists`` is what to recommend, by the list's id and what it goes with.
     ``prices`` are those of the night's plan for the day's money, None without one.
     ``leases`` are what the shards were lent of the budgets, and ``metered`` the active campaigns
     that have one. ``audited_share`` is 1 where every refusal must be told, as in a preview.
@@ -82,6 +84,7 @@ class World:
         self.mixes = Mixes(self.policy)
         self.experiments: dict[str, Experiment] = {}
         self.catalogue: dict[str, CatalogueItem] = {}
+        self.sales: dict[str, float] = {}
         self.shops: dict[str, PlaceGrid] = {}
         self.every_shop = PlaceGrid()
         self.lists: dict[tuple[str, str], ItemList] = {}
@@ -155,6 +158,16 @@ class World:
             self._price_lists[spec.id, variant] = found
         return found
 
+    def days_left(self, item: str) -> float | None:
+        """How many days the stock of an item lasts; None where stock or sales are unknown."""
+        offered = self.catalogue.get(item)
+        if offered is None or offered.stock is None:
+            return None
+        sold = self.sales.get(item, offered.sales_per_day)
+        if sold is None:
+            return None
+        return offered.stock / sold if sold else inf
+
     def accept(self, key: str, value: bytes | None) -> None:
         """Put a control record in force, or withdraw the one of this key when there is no value.
 
@@ -215,6 +228,8 @@ class World:
                 self._try_out()
             case CatalogueItem():
                 self.catalogue[record.id] = record
+            case ItemSales():
+                self.sales[record.id] = record.per_day
             case LearnedResponse():
                 self.responses[record.campaign_id] = record
                 self._forget_prices(record.campaign_id)
@@ -292,6 +307,8 @@ class World:
                 self._try_out()
             case "item":
                 self.catalogue.pop(name, None)
+            case "sales":
+                self.sales.pop(name, None)
             case "response":
                 self.responses.pop(name, None)
                 self._forget_prices(name)

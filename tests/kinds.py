@@ -12,6 +12,7 @@ from schemas.control import (
     ControlRecord,
     Forecast,
     ItemList,
+    ItemSales,
     Policy,
     QuietHours,
     Shop,
@@ -169,11 +170,23 @@ STORIES: dict[str, Story] = {
         records=(Forecast("shop", (*(9.0,) * 12, *(1.0,) * 12) * 7),),
         until_ms=2 * HOUR,
     ),
+    "hours for what lasts": Story(
+        triggers.HoursTrigger(("view",), (Span(22 * 60, 9 * 60),), lasts_days=2.0),
+        ((0, did("view", item_id="i1")),),
+        records=(item(50), ItemSales("i1", 20.0)),
+        changed=(ItemSales("i1", 25.0, updated_ms=1),),
+    ),
     "stock": Story(
         triggers.StockTrigger(("view",), at_most=3),
         ((0, did("view", item_id="i1")),),
         records=(item(3),),
         changed=(item(0),),
+    ),
+    "stock by what the night expects": Story(
+        triggers.StockTrigger(("view",), cover_days=1.0),
+        ((0, did("view", item_id="i1")),),
+        records=(item(50), ItemSales("i1", 50.0)),
+        changed=(ItemSales("i1", 49.0, updated_ms=1),),
     ),
     "membership": Story(
         triggers.MembershipTrigger(),

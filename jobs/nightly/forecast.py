@@ -15,7 +15,7 @@ from jobs.nightly.runner import write
 from jobs.nightly.stopping import stopping
 from jobs.trainers import forecast
 from jobs.trainers.base import Matrix, Trained
-from schemas.control import Forecast
+from schemas.control import Forecast, ItemSales
 
 DAY_MS: Final = 86_400_000
 FILE: Final = "forecast.json"
@@ -23,7 +23,8 @@ ID: Final = "visitors"
 
 
 def run(context: Context) -> StepReport:
-    """Count the archive's events, say what the next day brings, and the week's hours to the stream.
+    """Count the archive's events, say what the next day brings, and the week's hours and each
+    item's sales to the stream.
 
     Raises:
         StepStopped: the events are not fit, or there are too few days.
@@ -58,8 +59,14 @@ def run(context: Context) -> StepReport:
             "sales": dict(zip(items, np.round(rates, 4).tolist(), strict=True)),
         },
     )
-    record = Forecast(ID, forecast.week(ahead, by_day, first_ms), "UTC", end_ms)
-    context.output("control.jsonl").write_bytes(msgspec.json.encode(record) + b"\n")
+    records = (
+        Forecast(ID, forecast.week(ahead, by_day, first_ms), "UTC", end_ms),
+        *(ItemSales(item, round(rate, 4), end_ms)
+          for item, rate in zip(items, rates.tolist(), strict=True)),
+    )  # fmt: skip
+    context.output("control.jsonl").write_bytes(
+        b"".join(msgspec.json.encode(record) + b"\n" for record in records)
+    )
     first = models.report("Visitors and sales", coming, (Fact("items", len(items)),))
     second = models.report("Sales", selling)
     return StepReport(

@@ -10,6 +10,8 @@ from zoneinfo import ZoneInfo
 from schemas.control import Campaign, Forecast
 from schemas.triggers import HoursTrigger, Span
 from scoring.campaigns.base import Seen, Spoken, Watch, names, resting
+from state.book import Armed
+from state.customer import Customer
 
 if TYPE_CHECKING:
     from scoring.world import World
@@ -19,9 +21,12 @@ _DAY: Final = timedelta(days=1)
 
 
 class HoursWatch(Watch):
-    """Fires at one of ``actions`` in the hours of a lower price; they end the reason to speak."""
+    """Fires at one of ``actions`` in the hours of a lower price; they end the reason to speak.
 
-    __slots__ = ("_forecast", "_quietest", "_spans", "_weekdays", "_zone")
+    What is sold before ``lasts_days`` are over needs no lower price.
+    """
+
+    __slots__ = ("_forecast", "_lasts_days", "_quietest", "_spans", "_weekdays", "_zone")
 
     def __init__(self, key: str, specs: tuple[Campaign, ...]) -> None:
         super().__init__(key, specs)
@@ -33,12 +38,13 @@ class HoursWatch(Watch):
         self._zone: Final = ZoneInfo(trigger.zone)
         self._forecast: Final = trigger.forecast
         self._quietest: Final = trigger.quietest
+        self._lasts_days: Final = trigger.lasts_days
 
     @classmethod
     def pattern(cls, trigger: HoursTrigger) -> tuple[object, ...]:
-        """Actions and hours."""
+        """Actions and hours, and what sells by itself."""
         hours = (trigger.spans, trigger.weekdays, trigger.zone)
-        return trigger.actions, hours, trigger.forecast, trigger.quietest
+        return trigger.actions, hours, trigger.forecast, trigger.quietest, trigger.lasts_days
 
     def on_fact(self, seen: Seen) -> Iterable[Spoken]:
         """Whoever is not resting, in those hours."""
@@ -47,9 +53,23 @@ class HoursWatch(Watch):
         if not ready:
             return ()
         until_ms = self._open_until_ms(fact.ts, seen.world)
-        if until_ms is None:
+        if until_ms is None or self._sells_anyhow(fact.item, seen.world):
             return ()
         return [(spec, seen.trigger(until_ms=until_ms)) for spec in ready]
+
+    def still(
+        self, spec: Campaign, pending: Armed, now_ms: int, customer: Customer, world: World
+    ) -> Armed | None:
+        """Nothing is left once the hours are over, or the item sells by itself."""
+        if self._sells_anyhow(pending.item, world):
+            return None
+        return super().still(spec, pending, now_ms, customer, world)
+
+    def _sells_anyhow(self, item: str | None, world: World) -> bool:
+        if self._lasts_days is None or item is None:
+            return False
+        left = world.days_left(item)
+        return left is not None and left <= self._lasts_days
 
     def _open_until_ms(self, ts: int, world: World) -> int | None:
         """When the hours end that this moment lies in; None when it lies in none."""

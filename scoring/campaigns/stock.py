@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Final
 
-from schemas.control import Campaign, CatalogueItem
+from schemas.control import Campaign
 from schemas.triggers import StockTrigger
 from scoring.campaigns.base import Seen, Spoken, Watch, names, resting
 from state.book import Armed
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 class StockWatch(Watch):
     """Fires at one of ``actions`` on an item of which few are left: some, but few.
 
-    Few is by pieces, or by the days that they last at the present sales.
+    Few is by pieces, or by the days that they last (`scoring.world.World.days_left`).
     """
 
     __slots__ = ("_at_most", "_cover_days")
@@ -42,7 +42,7 @@ class StockWatch(Watch):
         """Whoever is not resting, about an item that is nearly gone."""
         fact, book = seen.fact, seen.customer.book
         assert fact.item is not None
-        if not self._nearly_gone(seen.world.catalogue.get(fact.item)):
+        if not self._nearly_gone(fact.item, seen.world):
             return ()
         return [(s, seen.trigger()) for s in self.specs if not resting(s, fact.ts, book)]
 
@@ -60,15 +60,15 @@ class StockWatch(Watch):
         self, spec: Campaign, pending: Armed, now_ms: int, customer: Customer, world: World
     ) -> Armed | None:
         """Nothing is left once the item is gone, or there is plenty again."""
-        offered = world.catalogue.get(pending.item or "")
-        return pending if self._nearly_gone(offered) else None
+        return pending if self._nearly_gone(pending.item or "", world) else None
 
-    def _nearly_gone(self, offered: CatalogueItem | None) -> bool:
+    def _nearly_gone(self, item: str, world: World) -> bool:
+        offered = world.catalogue.get(item)
         if offered is None or not offered.stock:
             return False
         if self._at_most is not None and offered.stock <= self._at_most:
             return True
-        sales = offered.sales_per_day
-        if not self._cover_days or not sales:
+        if not self._cover_days:
             return False
-        return offered.stock <= self._cover_days * sales
+        left = world.days_left(item)
+        return left is not None and left <= self._cover_days

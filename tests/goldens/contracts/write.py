@@ -18,6 +18,7 @@ from schemas.control import (
     ChannelMix,
     EventTrigger,
     Golden,
+    ItemSales,
     Model,
     Policy,
     Posterior,
@@ -179,6 +180,7 @@ RECORDS: Final[dict[str, Any]] = {
     "audit-shadow": Shadow([("d-1", 1, 0.25, 0.5)], 1, 1, 1.386, 0.693, 0.693, TS),
     "audit-rollout": RollOut("m-5", "canary", 0.1, "m-4", "won in shadow", "guard", TS),
     "item": CatalogueItem("shoe-7", "shoes", "Ace", 59.9, 0.25, 12, TS),
+    "sales": ItemSales("shoe-7", 4.25, TS),
     "profile": Profile("ann", TS, 12, 9, b"BKC\x01"),
     "effect": Effect(
         campaign_id="spring",

@@ -10,7 +10,7 @@ from jobs.models.registry import Registry
 from jobs.nightly import forecast, purchase
 from jobs.nightly.context import Context
 from jobs.nightly.runner import run_step
-from schemas.control import Forecast
+from schemas.control import Forecast, ItemSales
 from schemas.wire import decode_control
 
 DAY = date(2026, 11, 26)
@@ -39,9 +39,13 @@ def test_the_next_days_visitors_and_sales_are_written(archive):
     assert found["day"] == "2026-11-27"
     assert len(found["visitors"]) == 24
     assert all(rate > 0 for rate in found["sales"].values())
-    record = decode_control((context.folder / "control.jsonl").read_bytes())
+    record, *sales = map(
+        decode_control, (context.folder / "control.jsonl").read_bytes().splitlines()
+    )
     assert isinstance(record, Forecast)
     assert len(record.visitors) == 168
+    assert all(isinstance(each, ItemSales) for each in sales)
+    assert {each.id: each.per_day for each in sales} == found["sales"]
     assert {load(context.folder / name).made.id for name in ("visitors.json", "sales.json")} == {
         "visitors",
         "sales",

@@ -10,7 +10,15 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from schemas import topics, triggers
-from schemas.control import Campaign, CatalogueItem, Forecast, ItemList, Shop, control_key
+from schemas.control import (
+    Campaign,
+    CatalogueItem,
+    Forecast,
+    ItemList,
+    ItemSales,
+    Shop,
+    control_key,
+)
 from schemas.errors import RefusedControl
 from schemas.event import Location
 from schemas.triggers import Point, Span
@@ -142,6 +150,40 @@ def test_few_may_be_what_lasts_no_more_than_some_days() -> None:
     stream = stream_of(soon, *items, CatalogueItem("c", stock=20, sales_per_day=10.0))
     told = [stream.send(event(ts=NOON_MS + n, item_id=item)) for n, item in enumerate("abc")]
     assert [len(decisions) for decisions in told] == [0, 0, 1]
+
+
+def test_what_the_night_expects_goes_before_what_the_catalogue_says() -> None:
+    soon = campaign(triggers.StockTrigger(("view",), cover_days=1.0), cooldown_ms=0)
+    stream = stream_of(soon, CatalogueItem("a", stock=20, sales_per_day=1.0))
+    looked = 0
+
+    def told() -> int:
+        nonlocal looked
+        looked += 1
+        return len(stream.send(event(ts=NOON_MS + looked, item_id="a")))
+
+    assert told() == 0
+    stream.put(ItemSales("a", 30.0, updated_ms=2))
+    assert told() == 1
+    stream.put(ItemSales("a", 0.0, updated_ms=1))  # of the night before, read again
+    assert told() == 1
+    stream.put(ItemSales("a", 0.0, updated_ms=3))
+    assert told() == 0
+    stream.decider.on_control("sales/a", None)
+    assert told() == 0
+
+
+def test_a_lower_price_is_not_wasted_on_what_is_sold_anyhow() -> None:
+    quiet = campaign(triggers.HoursTrigger(("view",), (Span(0, 24 * 60),), lasts_days=3.0))
+    items = [CatalogueItem(name, stock=60) for name in "abc"] + [CatalogueItem("d")]
+    sales = [ItemSales("a", 20.0), ItemSales("b", 19.0), ItemSales("d", 1_000.0)]
+    stream = stream_of(quiet, *items, *sales)
+    told = [
+        len(stream.send(event(f"u{n}", ts=NOON_MS + n, item_id=item, consent={"marketing": True,
+            "push": True, "sms": True, "email": True})))
+        for n, item in enumerate("abcd")
+    ]  # fmt: skip
+    assert told == [0, 1, 1, 1]  # of c nothing was ever sold, of d nobody knows the stock
 
 
 def test_what_is_gone_is_never_advertised_whatever_the_kind() -> None:
