@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Container, Iterable, Mapping
 from typing import Final, NamedTuple
 
+import msgspec
 from msgspec import Struct, field
 from msgspec.structs import replace
 
@@ -20,7 +21,7 @@ from jobs.sandbox import Said, Sandbox
 from schemas.control import Campaign
 from schemas.errors import InvalidRecord
 from schemas.event import BehaviorEvent, Consent, Traits
-from schemas.wire import decode_control, encode
+from schemas.wire import decode_control, encode, instant_ms
 from state.customer import Customer
 from state.fact import fact_of_event, id64
 from state.tagging.consent import PURPOSES
@@ -38,6 +39,13 @@ class Recorded(NamedTuple):
     user_id: str
     payload: bytes
     ingested_ms: int
+
+
+class _Time(Struct):
+    ts: int | str
+
+
+_when: Final = msgspec.json.Decoder(_Time).decode
 
 
 class Reach(Struct):
@@ -82,9 +90,9 @@ def run_trial(
     before = _Run(in_force, trial.before)
     after = _Run({**in_force, **changed}, trial.after, before.sent)
     for batch in _batches(records):
-        for user, at_ms in {r.user_id: r.ingested_ms for r in reversed(batch)}.items():
+        for user, at_ms in _first_times(batch).items():
             if user not in before.met:
-                state = _beginning(user, known(user), at_ms)
+                state = _beginning(user, known(user), at_ms - before.lateness_ms)
                 before.meet(user, state)
                 after.meet(user, state)
         before.take(batch)
@@ -110,7 +118,9 @@ class _Run:
     ) -> None:
         """``missed`` are the decisions of which it must be known why they are not made here."""
         self._sandbox = Sandbox([(key, _unmetered(key, value)) for key, value in control.items()])
-        self._costs = self._sandbox.decider.world.policy.channel_cost
+        policy = self._sandbox.decider.world.policy
+        self._costs = policy.channel_cost
+        self.lateness_ms = policy.lateness_ms
         self._reached = reached
         self._missed = missed
         self.met: set[str] = set()
@@ -154,8 +164,27 @@ def _batches(records: Iterable[Recorded]) -> Iterable[list[Recorded]]:
         yield batch
 
 
+def _first_times(batch: Iterable[Recorded]) -> dict[str, int]:
+    """When each customer's oldest record of a batch happened, which may be long before Kafka had it.
+
+    A record whose time cannot be read becomes a dead letter, whenever it was.
+    """
+    found: dict[str, int] = {}
+    for user, payload, came_ms in ((r.user_id, r.payload, r.ingested_ms) for r in batch):
+        try:
+            at_ms = min(instant_ms(_when(payload).ts), came_ms)
+        except (msgspec.DecodeError, UnicodeDecodeError, InvalidRecord):
+            at_ms = came_ms
+        found[user] = min(at_ms, found.get(user, at_ms))
+    return found
+
+
 def _beginning(user: str, state: bytes | None, at_ms: int) -> bytes | None:
-    """The customer before anything was recorded: what they agreed to and who they are, no more."""
+    """The customer before anything was recorded: what they agreed to and who they are, no more.
+
+    It is so long before their first event that none which is in time comes before it, and none is
+    late because of it.
+    """
     if state is None:
         return None
     profile = Customer.decode(state).profile()

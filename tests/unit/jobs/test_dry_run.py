@@ -86,6 +86,28 @@ def test_consent_from_before_the_recorded_day_counts_and_nothing_else_of_then():
     assert (trial.after["on-cart"].sends, "viewed-again" in trial.after) == (1, False)
 
 
+def test_events_that_happened_years_before_kafka_had_them_are_tried_as_they_happened():
+    events = [each._replace(ingested_ms=NOON_MS + 900 * DAY) for each in day("ann")[1:]]
+    later = Customer()
+    agreed = BehaviorEvent("c", "ann", "login", 1, consent=Consent(True, True, True, True))
+    later.accept(fact_of_event(agreed, NOON_MS + 900 * DAY, 1, 1))
+    known = {"ann": later.encode()}
+    trial = run_trial(events, RUNNING, changed([viewed_again()]), known.get)
+    assert trial.before["on-cart"].sends == 1
+    assert trial.after["viewed-again"].sends == 1
+
+
+def test_an_event_out_of_order_does_not_come_before_what_a_customer_agreed_to():
+    late = event("ann", "cart", NOON_MS - 50_000, item_id="lamp")
+    many = [event("ann", "view", NOON_MS + n) for n in range(500)]
+    events = [each._replace(ingested_ms=NOON_MS + HOUR) for each in recorded(*many, late)]
+    known = Customer()
+    agreed = BehaviorEvent("c", "ann", "login", 1, consent=Consent(True, True, True, True))
+    known.accept(fact_of_event(agreed, NOON_MS, 1, 1))
+    trial = run_trial(events, RUNNING, {}, {"ann": known.encode()}.get)
+    assert trial.before["on-cart"].sends == 1
+
+
 def test_a_budget_stops_nothing_and_is_told():
     files = [on_cart(budget=Budget(per_day=0.001), channels=("sms",))]
     trial = run_trial(day("ann", "bob"), {}, changed(files))
