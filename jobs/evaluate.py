@@ -124,8 +124,8 @@ def answer(records: Iterable[Example | Reward], policy: str, metric: str) -> Eva
         return str(refusal)
 
 
-def moment_of(text: str, now_s: float) -> int:
-    """UTC ms of a duration back from now, or of an RFC 3339 time.
+def moment_of(text: str, now_s: float, option: str = "--since") -> int:
+    """UTC ms of a duration back from now, or of an RFC 3339 time, which was given as ``option``.
 
     Raises:
         UserMistake: it is neither.
@@ -137,9 +137,9 @@ def moment_of(text: str, now_s: float) -> int:
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:
-        raise UserMistake(f"--since {text!r}: want 7d, 12h or 2026-01-31T00:00:00Z") from None
+        raise UserMistake(f"{option} {text!r}: want 7d, 12h or 2026-01-31T00:00:00Z") from None
     if moment.tzinfo is None:
-        raise UserMistake(f"--since {text!r} has no zone; add Z or an offset")
+        raise UserMistake(f"{option} {text!r} has no zone; add Z or an offset")
     return round(moment.timestamp() * 1_000)
 
 

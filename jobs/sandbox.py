@@ -71,15 +71,19 @@ class Sandbox:
 
     def take(self, topic: str, user_id: str, payload: bytes, ingested_ms: int) -> Said:
         """Take in an event or an outcome that Kafka had at ``ingested_ms``."""
-        return self.take_all([(topic, user_id, payload, ingested_ms)])
+        return self.take_all([(topic, user_id, payload, ingested_ms, 0)])
 
-    def take_all(self, inputs: Iterable[tuple[str, str, bytes, int]]) -> Said:
-        """Take in events and outcomes in this order; of several, ``end`` is the last one's."""
+    def take_all(self, inputs: Iterable[tuple[str, str, bytes, int, int]]) -> Said:
+        """Take in events and outcomes, each partition's in this order.
+
+        Of several, ``end`` is the last one's.
+        """
         records = []
-        for topic, user_id, payload, ingested_ms in inputs:
+        for topic, user_id, payload, ingested_ms, partition in inputs:
             self._users.add(user_id)
             self._offset += 1
-            head = SEPARATOR.join((topic, "0", str(self._offset), str(ingested_ms)))
+            place = topic, str(partition), str(self._offset), str(ingested_ms)
+            head = SEPARATOR.join(place)
             records.append(f"{head}{SEPARATOR}{payload.decode('latin-1')}")
         return _said(self.decider.on_batch(_SHARD, self._store, records))
 
@@ -89,23 +93,27 @@ class Sandbox:
         seen_ms = 0
         while (due_ms := self._next_due()) is not None and seen_ms < due_ms <= until_ms:
             seen_ms = due_ms
-            self._tick(due_ms, said)
-        self._tick(until_ms, said)
+            _add(said, self.tick(due_ms))
+        _add(said, self.tick(until_ms))
         return said
+
+    def tick(self, wall_ms: int) -> Said:
+        """Let the wall clock be at ``wall_ms``, and do what has fallen due until then."""
+        return _said(self.decider.on_tick(_SHARD, self._store, wall_ms))
 
     def patience_ms(self) -> int:
         """How long after something fell due the stream, which waits for late events, does it."""
         return TICK_GRACE_MS + self.decider.world.policy.lateness_ms
 
-    def _tick(self, wall_ms: int, said: Said) -> None:
-        more = _said(self.decider.on_tick(_SHARD, self._store, wall_ms))
-        said.decisions += more.decisions
-        said.refusals += more.refusals
-
     def _next_due(self) -> int | None:
         wakes = (self.customer(user).book.wake_at_ms() for user in self._users)
         first = min((wake for wake in wakes if wake is not None), default=None)
         return None if first is None else first + self.patience_ms()
+
+
+def _add(said: Said, more: Said) -> None:
+    said.decisions += more.decisions
+    said.refusals += more.refusals
 
 
 def _said(outputs: Iterable[str]) -> Said:

@@ -16,6 +16,7 @@ from jobs.audit.rerun import MOST_TOLD, Rerun, rerun
 from jobs.audit.whatif import other_campaigns, other_policy
 from jobs.evaluate import moment_of
 from jobs.settings import Settings
+from jobs.words import moment
 from schemas.errors import UserMistake
 from schemas.topics import INPUTS
 
@@ -25,7 +26,7 @@ def audit(
     since: str,
     until: str,
     campaigns: Sequence[Path] = (),
-    model: Path | None = None,
+    model: str = "",
     policy: str = "",
     as_json: bool = False,
 ) -> None:
@@ -38,17 +39,17 @@ def audit(
     if unknown:
         raise UserMistake(f"--topic {unknown[0]!r}: inputs are recorded in {' and '.join(INPUTS)}")
     now_s = time.time()
-    from_ms = moment_of(since, now_s) if since else 0
-    to_ms = moment_of(until, now_s) if until else round(now_s * 1_000)
+    from_ms = moment_of(since, now_s, "--from") if since else 0
+    to_ms = moment_of(until, now_s, "--to") if until else round(now_s * 1_000)
     if from_ms >= to_ms:
         raise UserMistake(f"--from {since!r} is not before --to {until!r}")
     settings = Settings()
     if policy:
-        if campaigns or model is not None:
+        if campaigns or model:
             raise UserMistake("--policy asks the log as it is: leave out --campaigns and --model")
         other_policy(settings, from_ms, to_ms, policy, as_json=as_json)
         return
-    if campaigns or model is not None:
+    if campaigns or model:
         other_campaigns(settings, from_ms, to_ms, campaigns, model, as_json=as_json)
         return
     log = ControlLog(control_log(settings))
@@ -61,6 +62,11 @@ def audit(
         shards=settings.shards,
         batches=batches(settings),
     )
+    if not (found.decisions or found.added):
+        raise UserMistake(
+            f"nothing was decided from {moment(from_ms)} to {moment(to_ms)}, so there is nothing "
+            "to compare; begin with an earlier --from"
+        )
     if as_json:
         typer.echo(json.dumps({**msgspec.to_builtins(found), "digest_equal": found.digest_equal}))
     else:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
 import msgspec
 import typer
 
+from jobs.audit.other_model import foretold, read_model, sentence
 from jobs.audit.pins import Entry
 from jobs.audit.recorded import between, control_log, inputs
 from jobs.audit.rerun import Input
@@ -20,12 +20,13 @@ from jobs.campaigns.files import read_files
 from jobs.campaigns.trial import Recorded, run_trial
 from jobs.evaluate import METRICS, answer
 from jobs.settings import Settings
+from jobs.words import moment
 from schemas import topics
-from schemas.control import Model, control_key
+from schemas.control import control_key
 from schemas.decision import Decision
-from schemas.errors import InvalidRecord, UserMistake
+from schemas.errors import UserMistake
 from schemas.learning import Example, Reward
-from schemas.wire import decode_control, encode
+from schemas.wire import encode
 
 NO_EFFECT: Final = "nothing was published or sent, and nothing that was learned has moved"
 _decision: Final = msgspec.json.Decoder(Decision).decode
@@ -38,41 +39,59 @@ def other_campaigns(
     from_ms: int,
     to_ms: int,
     campaigns: Sequence[Path],
-    model: Path | None,
+    model: str,
     *,
     as_json: bool,
 ) -> None:
     """Tell whom files or a model would have reached, and what of the log they would have kept.
 
+    A campaign whose file says ``status: paused`` would not have spoken.
+
     Raises:
-        UserMistake: a file is none of ours.
+        UserMistake: a file is none of ours, the stream would refuse the model, or nothing was
+            recorded.
     """
     before = in_force(control_log(settings), to_ms)
     files = [each.record for each in read_files(list(campaigns))] if campaigns else []
     after = changed(files)
-    if model is not None:
-        record = _model(model)
-        after[control_key(record)] = encode(record)
+    other = read_model(settings, model) if model else None
+    if other is not None:
+        after[control_key(other)] = encode(other)
     found = sorted(
         (each for each in inputs(settings) if from_ms <= each.came_ms < to_ms), key=_in_order
     )
+    if not found:
+        raise UserMistake(
+            f"nothing was recorded from {moment(from_ms)} to {moment(to_ms)}; begin with an "
+            "earlier --from"
+        )
     trial = run_trial(
-        (Recorded(each.topic, each.user_id, each.payload, each.came_ms) for each in found),
+        (
+            Recorded(each.topic, each.user_id, each.payload, each.came_ms, each.partition)
+            for each in found
+        ),
         before,
         after,
         published_states(settings).get,
+        until_ms=to_ms,
     )
     worth = changes(
         trial,
         map(_decision, between(settings, topics.DECISIONS, from_ms, to_ms)),
         map(_reward, between(settings, topics.REWARDS, from_ms)),
     )
+    told = None if other is None else foretold(_log(settings, from_ms, to_ms), other)
     if as_json:
         said = msgspec.to_builtins(trial) | {"worth": msgspec.to_builtins(worth)}
+        if told is not None:
+            said["foretold"] = msgspec.to_builtins(told)
         typer.echo(json.dumps({k: v for k, v in said.items() if not k.startswith("sent_")}))
         return
-    for line in (*report(trial, files), *sentences(worth), NO_EFFECT):
+    for line in (*report(trial, files), *sentences(worth)):
         typer.echo(line)
+    if other is not None:
+        typer.echo(sentence(told, other.version))
+    typer.echo(NO_EFFECT)
 
 
 def other_policy(
@@ -83,10 +102,7 @@ def other_policy(
     Raises:
         UserMistake: there is no such policy.
     """
-    log: list[Example | Reward] = [
-        *map(_example, between(settings, topics.EXAMPLES, from_ms, to_ms)),
-        *map(_reward, between(settings, topics.REWARDS, from_ms)),
-    ]
+    log = list(_log(settings, from_ms, to_ms))
     found = {metric: answer(log, policy, metric) for metric in METRICS}
     if as_json:
         typer.echo(json.dumps({"policy": policy, **msgspec.to_builtins(found)}))
@@ -116,17 +132,11 @@ def in_force(log: Sequence[Entry], moment_ms: int) -> dict[str, bytes]:
     return found
 
 
+def _log(settings: Settings, from_ms: int, to_ms: int) -> Iterator[Example | Reward]:
+    """What was shown in a span of time, and all that came of it until now."""
+    yield from map(_example, between(settings, topics.EXAMPLES, from_ms, to_ms))
+    yield from map(_reward, between(settings, topics.REWARDS, from_ms))
+
+
 def _in_order(each: Input) -> tuple[int, str, int, int]:
     return each.came_ms, each.topic, each.partition, each.offset
-
-
-def _model(path: Path) -> Model:
-    try:
-        record = decode_control(path.read_bytes())
-    except OSError as error:
-        raise UserMistake(f"cannot read {path}: {error.strerror}") from error
-    except InvalidRecord as error:
-        raise UserMistake(f"{path} is no control record: {error.detail}") from error
-    if not isinstance(record, Model):
-        raise UserMistake(f"{path} is a {control_key(record).partition('/')[0]}, not a model")
-    return msgspec.structs.replace(record, updated_ms=time.time_ns() // 1_000_000)

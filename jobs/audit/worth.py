@@ -30,6 +30,12 @@ class Worth(Struct):
         self.clicks += clicked
         self.revenue += revenue
 
+    def join(self, other: Worth) -> None:
+        """Add what others were worth."""
+        self.sends += other.sends
+        self.clicks += other.clicks
+        self.revenue += other.revenue
+
     def __str__(self) -> str:
         return f"{self.sends:,} sends with {self.clicks:,} clicks and {self.revenue:,.2f} revenue"
 
@@ -84,14 +90,48 @@ def _answers(rewards: Iterable[Reward]) -> tuple[set[str], dict[str, float]]:
 
 
 def sentences(found: Mapping[str, Change]) -> list[str]:
-    """The changes in words, a line or two for each campaign that they touch."""
-    lines = []
+    """The changes in words: a line for each campaign that they touch, then those left alone."""
+    lines, alone, untold = [], [], 0
     for name, change in found.items():
-        lines.append(f"{name}: {change.stay} stay")
-        if change.fall_away.sends:
-            lines.append(f"{name}: {change.fall_away} fall away")
-        if change.added:
-            lines.append(f"{name}: {change.added:,} sends are new, whose worth no log can tell")
-        if change.untold:
-            lines.append(f"{name}: {change.untold:,} sends had their reason before the time tried")
-    return lines or ["nothing that was sent is touched"]
+        untold += change.untold
+        if change.fall_away.sends or change.added:
+            lines.append(f"{name}: {_of(change)}")
+        elif change.stay.sends:
+            alone.append(name)
+    if not lines:
+        return ["nothing that was sent is touched", *_left_out(untold)]
+    if alone:
+        lines.append(f"untouched: {', '.join(alone)}")
+    stay, lost = Worth(), Worth()
+    for change in found.values():
+        stay.join(change.stay)
+        lost.join(change.fall_away)
+    added = sum(change.added for change in found.values())
+    lines.append(f"in all: {_of(Change(stay, lost, added))}")
+    if added:
+        lines.append(
+            "what the gained ones would have brought no log can tell, for nobody got them; an "
+            "experiment can"
+        )
+    return lines + _left_out(untold)
+
+
+def _of(change: Change) -> str:
+    said = []
+    if change.stay.sends:
+        said.append(f"keeps {change.stay}")
+    if change.fall_away.sends:
+        said.append(f"loses {change.fall_away}")
+    if change.added:
+        said.append(f"gains {change.added:,} sends")
+    return ", ".join(said)
+
+
+def _left_out(untold: int) -> list[str]:
+    """What cannot be compared, because its reason was not in what was tried."""
+    if not untold:
+        return []
+    return [
+        f"left out are {untold:,} sends whose reason lies before the time that was tried; an "
+        "earlier --from takes them in"
+    ]

@@ -18,7 +18,7 @@ from rich.progress import Progress
 
 from jobs.campaigns.files import Record, read_files, shipped
 from jobs.campaigns.trial import Reach, Recorded, Trial, run_trial
-from jobs.kafka import control_snapshot, offsets_at, read_to_end, watermarks
+from jobs.kafka import control_snapshot, offsets_at, place_of, read_to_end, watermarks
 from jobs.settings import Settings
 from jobs.words import moment
 from schemas.control import Campaign, control_key
@@ -54,7 +54,7 @@ def dry_run(
     except ValueError as error:
         raise UserMistake(f"--last: {error}; say 1d or 6h") from None
     settings = Settings()
-    files = [file.record for file in read_files(paths or [shipped()])]
+    files = active(file.record for file in read_files(paths or [shipped()]))
     control = dict(control_snapshot(settings))
     starts = offsets_at(settings, INPUTS, since_ms)
     marks = watermarks(settings, INPUTS)
@@ -71,20 +71,23 @@ def dry_run(
             changed(files),
             known.get,
             lambda count: progress.advance(task, count),
+            time.time_ns() // 1_000_000,
         )
     for line in report(trial, files):
         typer.echo(line)
 
 
+def active(files: Iterable[Record]) -> list[Record]:
+    """The same, with no campaign paused."""
+    return [
+        replace(each, status="active") if isinstance(each, Campaign) else each for each in files
+    ]
+
+
 def changed(files: Iterable[Record]) -> dict[str, bytes]:
-    """The control records that files would put in force, newer than any and active."""
+    """The control records that files would put in force, newer than any."""
     now_ms = time.time_ns() // 1_000_000
-    found = {}
-    for record in files:
-        if isinstance(record, Campaign):
-            record = replace(record, status="active")
-        found[control_key(record)] = encode(replace(record, updated_ms=now_ms))
-    return found
+    return {control_key(each): encode(replace(each, updated_ms=now_ms)) for each in files}
 
 
 def in_order(streams: Iterable[Iterator[Message]]) -> Iterator[Recorded]:
@@ -98,7 +101,8 @@ def in_order(streams: Iterable[Iterator[Message]]) -> Iterator[Recorded]:
             user = _owner.decode(payload).user_id
         except (msgspec.DecodeError, UnicodeDecodeError):
             continue
-        yield Recorded(str(message.topic()), user, payload, message.timestamp()[1])
+        topic, partition = place_of(message)
+        yield Recorded(topic, user, payload, message.timestamp()[1], partition)
 
 
 def report(trial: Trial, files: Iterable[Record]) -> list[str]:
@@ -118,7 +122,9 @@ def report(trial: Trial, files: Iterable[Record]) -> list[str]:
             )
     for name, campaign in sorted(tried.items()):
         reach = trial.after.get(name, Reach())
-        if not reach.sends:
+        if campaign.status == "paused":
+            lines.append(f"{name} is paused, so it would say nothing")
+        elif not reach.sends:
             why = _most(reach.silent) or "nothing set it off"
             lines.append(f"{name} would reach nobody: {why}")
         elif reach.silent:

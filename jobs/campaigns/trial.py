@@ -33,12 +33,13 @@ BATCH: Final = 500
 
 
 class Recorded(NamedTuple):
-    """An event or an outcome as Kafka has it."""
+    """An event or an outcome as Kafka has it; the clock is the least of the partitions'."""
 
     topic: str
     user_id: str
     payload: bytes
     ingested_ms: int
+    partition: int = 0
 
 
 class _Time(Struct):
@@ -80,11 +81,13 @@ def run_trial(
     changed: Mapping[str, bytes],
     known: Callable[[str], bytes | None] = lambda _: None,
     progress: Callable[[int], None] = lambda _: None,
+    until_ms: int = 0,
 ) -> Trial:
     """Try control records on what was recorded, which comes in the order of Kafka's time.
 
     ``changed`` goes over ``in_force``, both by control key; ``known`` gives the newest published
-    state of a customer. Nothing is kept and nothing has an effect.
+    state of a customer; after the last record the wall clock runs on to ``until_ms``. Nothing is
+    kept and nothing has an effect.
     """
     trial = Trial()
     before = _Run(in_force, trial.before)
@@ -99,6 +102,8 @@ def run_trial(
         after.take(batch)
         trial.records += len(batch)
         progress(len(batch))
+    before.wait(until_ms)
+    after.wait(until_ms)
     for name, campaign in before.sent.items():
         if name not in after.sent and f"campaign/{campaign}" not in changed:
             why = after.refused.get(name, "not asked")
@@ -137,6 +142,10 @@ class _Run:
         """Take in a batch and count what comes of it."""
         self._count(self._sandbox.take_all(batch))
 
+    def wait(self, until_ms: int) -> None:
+        """Let the wall clock run, and count what falls due by it."""
+        self._count(self._sandbox.tick(until_ms))
+
     def _count(self, said: Said) -> None:
         for decision in said.decisions:
             reach = self._reached.setdefault(decision.campaign_id, Reach())
@@ -165,7 +174,7 @@ def _batches(records: Iterable[Recorded]) -> Iterable[list[Recorded]]:
 
 
 def _first_times(batch: Iterable[Recorded]) -> dict[str, int]:
-    """When each customer's oldest record of a batch happened, which may be long before Kafka had it.
+    """When each customer's oldest record of a batch happened, maybe long before Kafka had it.
 
     A record whose time cannot be read becomes a dead letter, whenever it was.
     """

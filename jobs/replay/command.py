@@ -38,8 +38,12 @@ def replay(
         list[Path] | None, typer.Option(help="With --topic: what these files would have done.")
     ] = None,
     model: Annotated[
-        Path | None, typer.Option(help="With --topic: what this model record would have done.")
-    ] = None,
+        str,
+        typer.Option(
+            help="With --topic: what this model would have done; a version of `beckon models "
+            "list`, or a file."
+        ),
+    ] = "",
     policy: Annotated[
         str,
         typer.Option(help="With --topic: what this policy of choosing channels would have earned."),

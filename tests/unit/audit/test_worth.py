@@ -43,14 +43,24 @@ def test_what_came_of_a_message_stays_or_falls_away_with_it_and_new_ones_are_wor
         "summer": Change(Worth(1, 0, 0.0), Worth(), 1),
     }
     assert sentences(found) == [
-        "autumn: 0 sends with 0 clicks and 0.00 revenue stay",
-        "autumn: 1 sends are new, whose worth no log can tell",
-        "spring: 1 sends with 1 clicks and 30.00 revenue stay",
-        "spring: 1 sends with 0 clicks and 0.00 revenue fall away",
-        "spring: 1 sends had their reason before the time tried",
-        "summer: 1 sends with 0 clicks and 0.00 revenue stay",
-        "summer: 1 sends are new, whose worth no log can tell",
+        "autumn: gains 1 sends",
+        "spring: keeps 1 sends with 1 clicks and 30.00 revenue, loses 1 sends with 0 clicks and "
+        "0.00 revenue",
+        "summer: keeps 1 sends with 0 clicks and 0.00 revenue, gains 1 sends",
+        "in all: keeps 2 sends with 1 clicks and 30.00 revenue, loses 1 sends with 0 clicks and "
+        "0.00 revenue, gains 2 sends",
+        "what the gained ones would have brought no log can tell, for nobody got them; an "
+        "experiment can",
+        "left out are 1 sends whose reason lies before the time that was tried; an earlier "
+        "--from takes them in",
     ]
+
+
+def test_campaigns_that_nothing_happens_to_are_named_once():
+    trial = Trial(sent_before={"d1": "spring"}, sent_after={"d1": "spring", "d7": "summer"})
+    found = changes(trial, MADE[:1], [])
+    assert sentences(found)[:2] == ["summer: gains 1 sends", "untouched: spring"]
+    assert sentences(changes(trial, MADE[:1], [])) != sentences(changes(Trial(), MADE[:1], []))
 
 
 def test_a_message_that_the_trial_makes_both_times_is_no_new_one():

@@ -6,7 +6,7 @@ import pytest
 from msgspec.structs import replace
 
 from jobs.campaigns import dry_run as module
-from jobs.campaigns.dry_run import changed, dry_run, in_order, report
+from jobs.campaigns.dry_run import active, changed, dry_run, in_order, report
 from jobs.campaigns.trial import Recorded, run_trial
 from schemas.budget import Budget
 from schemas.errors import UserMistake
@@ -15,7 +15,7 @@ from schemas.topics import EVENTS, OUTCOMES, PROFILES
 from schemas.wire import encode
 from state.customer import Customer
 from state.fact import fact_of_event, id64
-from tests.builders import DAY, HOUR, MINUTE, on_cart, policy, viewed_again
+from tests.builders import DAY, HOUR, MINUTE, abandonment, on_cart, policy, viewed_again
 from tests.harness import NOON_MS, consenting, control, event
 from tests.published import Message, fact, profile
 
@@ -117,8 +117,33 @@ def test_a_budget_stops_nothing_and_is_told():
 
 
 def test_a_paused_campaign_is_tried_as_if_it_were_active():
-    trial = run_trial(day("ann"), RUNNING, changed([replace(on_cart(), status="paused")]))
-    assert trial.after["on-cart"].sends == 1
+    paused = [replace(on_cart(), status="paused")]
+    assert run_trial(day("ann"), RUNNING, changed(active(paused))).after["on-cart"].sends == 1
+    trial = run_trial(day("ann"), RUNNING, changed(paused))
+    assert "on-cart" not in trial.after
+    assert "on-cart is paused, so it would say nothing" in report(trial, paused)
+
+
+def test_what_falls_due_by_the_wall_clock_after_the_last_record_is_tried_too():
+    waits = dict(control(policy(), abandonment()))
+    events = day("ann")
+    last_ms = events[-1].ingested_ms
+    assert run_trial(events, waits, {}).before == {}
+    trial = run_trial(events, waits, {}, until_ms=last_ms + 2 * HOUR)
+    assert trial.before["cart-abandonment"].sends == 1
+
+
+def test_a_wait_does_not_end_while_another_partition_is_behind():
+    """As when files are replayed: one partition may be hours of event time ahead."""
+    waits = dict(control(policy(), abandonment()))
+    ann = day("ann")
+    bought = recorded(event("ann", "purchase", NOON_MS + 20 * MINUTE, item_id="lamp"))
+    bob = recorded(event("bob", "view", NOON_MS + 5 * HOUR))[0]._replace(partition=1)
+    both = [ann[0], bob, *ann[1:], *[bob] * 1_000, *bought]
+    behind = [each._replace(ingested_ms=NOON_MS + DAY) for each in both]
+    assert run_trial(behind, waits, {}).before == {}
+    alone = [each._replace(partition=0) for each in behind]
+    assert run_trial(alone, waits, {}).before["cart-abandonment"].sends == 1
 
 
 def test_what_is_tried_twice_says_the_same():
