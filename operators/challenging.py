@@ -4,8 +4,12 @@ An example waits here for its label, which is the end of its exposure: a click, 
 window without one. A message that came back has none. Then the challenger predicts it, learns from
 it, and what it predicted is told beside what the champion had (`schemas.audit.Shadow`).
 
+When the first label of a new day comes, what it had learned until then is published for the night
+to judge (`schemas.control.Challenger`): on what came after, of which it knew nothing.
+
 Layout of the state: hash of the features, the learner (`scoring.online`), the champion's summed
-loss and the newest time, as one MessagePack array in an envelope ``BKC``.
+loss, the newest time and what was learned by the end of each of the last days, as one MessagePack
+array in an envelope ``BKC``.
 """
 
 from __future__ import annotations
@@ -15,19 +19,23 @@ from math import log
 from typing import Final, NamedTuple, Protocol
 
 import msgspec
-from msgspec import Struct
+from msgspec import Struct, field
 
 from operators import names
 from operators.shard import SEPARATOR
 from schemas.audit import Shadow
+from schemas.control import Challenger, Golden, LearnedDay, control_key
 from schemas.learning import LABELS, Example, Reward
-from schemas.topics import AUDIT
+from schemas.topics import AUDIT, CONTROL, DAY_MS
 from schemas.wire import encode
 from scoring.online import OnlineLogistic, Rates
 from state.envelope import sealed, unsealed
 
 VERSION: Final = 1
 RATES: Final = Rates(alpha=0.1)
+DAYS_KEPT: Final = 3
+"""The night of a day may run when the next has begun, and judges by the rows of its own."""
+GOLDEN_ROWS: Final = 8
 
 _MAGIC: Final = b"BKC"
 _LEAST: Final = 1e-12
@@ -72,6 +80,7 @@ class _State(Struct, array_like=True):
     learner: bytes
     champion_loss: float
     newest_ms: int
+    days: list[LearnedDay] = field(default_factory=list)
 
 
 _read_waiting: Final = msgspec.msgpack.Decoder(_Waiting).decode
@@ -82,7 +91,7 @@ def on_messages(
     state: bytes | None, unlabelled: Unlabelled, messages: Iterable[str]
 ) -> tuple[bytes | None, list[str]]:
     """Take examples and rewards; returns the new state, and what to tell of those labelled."""
-    shadow: _Shadow | None = None
+    labelled: list[tuple[_Waiting, Reward]] = []
     for message in messages:
         kind, _, text = message.split(SEPARATOR, 2)
         raw = text.encode("latin-1")
@@ -100,24 +109,35 @@ def on_messages(
             continue
         unlabelled.remove(reward.decision_id)
         if reward.kind != "bounced":
-            waiting = _read_waiting(data)
-            if shadow is None:
-                shadow = _Shadow(state)
-            shadow.learn(waiting, reward)
-    if shadow is None:
+            labelled.append((_read_waiting(data), reward))
+    if not labelled:
         return state, []
-    value = encode(shadow.told()).decode("latin-1")
-    return shadow.encode(), [f"{AUDIT}{SEPARATOR}{names.CHALLENGER}{SEPARATOR}{value}"]
+    shadow = _Shadow(state)
+    days = shadow.days
+    for place, (waiting, reward) in enumerate(labelled):
+        ahead = [each.features for each, _ in labelled[place : place + GOLDEN_ROWS]
+                 if each.feature_hash == waiting.feature_hash]  # fmt: skip
+        shadow.learn(waiting, reward, ahead)
+    outputs = [_output(AUDIT, names.CHALLENGER, encode(shadow.told()))]
+    if shadow.days != days and shadow.days:
+        record = shadow.learned()
+        outputs.append(_output(CONTROL, control_key(record), encode(record)))
+    return shadow.encode(), outputs
 
 
 def losses(outputs: Iterable[str]) -> Losses:
     """What outputs of `on_messages` add to the losses, for whoever counts them."""
-    rows = [row for output in outputs for row in _told(output.split(SEPARATOR, 2)[2]).rows]
+    parts = [output.split(SEPARATOR, 2) for output in outputs]
+    rows = [row for topic, _, value in parts if topic == AUDIT for row in _told(value).rows]
     return Losses(
         len(rows),
         sum(_loss(label, champion) for _, label, champion, _ in rows),
         sum(_loss(label, challenger) for _, label, _, challenger in rows),
     )
+
+
+def _output(topic: str, key: str, value: bytes) -> str:
+    return f"{topic}{SEPARATOR}{key}{SEPARATOR}{value.decode('latin-1')}"
 
 
 def _told(value: str) -> Shadow:
@@ -140,17 +160,36 @@ class _Shadow:
             self._learner = OnlineLogistic.decode(self._state.learner)
         self._rows: list[tuple[str, int, float, float]] = []
 
-    def learn(self, waiting: _Waiting, reward: Reward) -> None:
-        """Predict an example, then learn from it."""
+    @property
+    def days(self) -> tuple[LearnedDay, ...]:
+        """What had been learned by the end of each of the last days."""
+        return tuple(self._state.days)
+
+    def learn(self, waiting: _Waiting, reward: Reward, ahead: list[list[float]]) -> None:
+        """Predict an example, then learn from it; ``ahead`` are rows to prove a day's end by."""
         if self._state.feature_hash != waiting.feature_hash:
             self._state = _State(waiting.feature_hash, b"", 0.0, 0)
             self._learner = OnlineLogistic(len(waiting.features), RATES)
         state = self._state
+        if 0 < state.newest_ms // DAY_MS < reward.ts // DAY_MS:
+            self._end_day(ahead)
         label = int(reward.kind == "clicked")
         predicted = self._learner.learn(waiting.features, label)
         state.champion_loss += _loss(label, waiting.score)
         state.newest_ms = max(state.newest_ms, reward.ts)
         self._rows.append((reward.decision_id, label, waiting.score, predicted))
+
+    def _end_day(self, ahead: list[list[float]]) -> None:
+        learner, state = self._learner, self._state
+        weights, bias = learner.linear()
+        golden = Golden(ahead, [learner.predict(row) for row in ahead])
+        day = LearnedDay(state.newest_ms, learner.progress.examples, weights, bias, golden)
+        state.days = [*state.days, day][-DAYS_KEPT:]
+
+    def learned(self) -> Challenger:
+        """The ends of its last days, for the night."""
+        days = self.days
+        return Challenger("ctr", self._state.feature_hash, days, days[-1].until_ms)
 
     def told(self) -> Shadow:
         """What is published of it."""

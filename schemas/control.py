@@ -137,6 +137,33 @@ class Model(Struct, frozen=True, tag_field="kind", tag="model"):
     share: Ratio = 1.0
 
 
+class LearnedDay(Struct, frozen=True):
+    """A logistic model as it was when labels up to ``until_ms`` had taught it.
+
+    ``golden`` is what the learner itself said of some rows at that moment.
+    """
+
+    until_ms: int
+    examples: Annotated[int, Meta(ge=0)]
+    weights: tuple[float, ...]
+    bias: float
+    golden: Golden
+
+
+class Challenger(Struct, frozen=True, tag_field="kind", tag="challenger"):
+    """What the model that learns in the stream had come to at the end of each of its last days.
+
+    The stream decides nothing by it. The night proves and judges it as it does its own models, on
+    what came after, so more than one day is kept; the newest is last.
+    """
+
+    id: Literal["ctr"]
+    feature_hash: str
+    days: Annotated[tuple[LearnedDay, ...], Meta(max_length=7)]
+    updated_ms: int = 0
+    schema_version: int = SCHEMA_VERSION
+
+
 class Cap(Struct, frozen=True):
     """At most ``most`` messages in any ``within_ms``, or in each calendar ``per`` of the customer.
 
@@ -355,6 +382,7 @@ ControlRecord = (
     | Experiment
     | CatalogueItem
     | ItemSales
+    | Challenger
     | LearnedResponse
     | Shop
     | ItemList
@@ -381,6 +409,8 @@ def control_key(record: ControlRecord) -> str:
             return f"campaign/{record.id}"
         case Model():
             return f"model/{record.id}"
+        case Challenger():
+            return f"challenger/{record.id}"
         case Policy():
             return f"policy/{record.id}"
         case CatalogueItem():

@@ -178,6 +178,21 @@ class OnlineLogistic:
             tally.base / count,
         )
 
+    def linear(self) -> tuple[tuple[float, ...], float]:
+        """Weights and bias over the features as they come, with scale and calibration folded in.
+
+        Their sigmoid is what `predict` says, but where a logit is beyond `LOGIT_LIMIT`, which is
+        cut off there and here is not.
+        """
+        slope, shift = self._platt.w
+        *slopes, intercept = self._model.w
+        count = max(self._tally.examples, 1.0)
+        weights = [
+            slope * weight / sqrt(squares / count) if squares > 0 else 0.0
+            for weight, squares in zip(slopes, self._squares, strict=True)
+        ]
+        return tuple(weights), slope * intercept + shift - sum(map(mul, weights, self._mean))
+
     def encode(self) -> bytes:
         """The bytes that `decode` reads."""
         model, platt = self._model, self._platt

@@ -12,6 +12,7 @@ from schemas.budget import Lease
 from schemas.control import (
     Campaign,
     CatalogueItem,
+    Challenger,
     ChannelMix,
     ControlRecord,
     Forecast,
@@ -210,6 +211,8 @@ class World:
                         self.metered = (*self.metered, record)
             case Model():
                 self.models.put(record)
+            case Challenger():
+                pass  # it is the night's to judge; nothing is decided by it
             case Policy():
                 try:
                     check(record)

@@ -15,10 +15,12 @@ from schemas.control import (
     Campaign,
     Cap,
     CatalogueItem,
+    Challenger,
     ChannelMix,
     EventTrigger,
     Golden,
     ItemSales,
+    LearnedDay,
     Model,
     Policy,
     Posterior,
@@ -180,6 +182,9 @@ RECORDS: Final[dict[str, Any]] = {
     "audit-shadow": Shadow([("d-1", 1, 0.25, 0.5)], 1, 1, 1.386, 0.693, 0.693, TS),
     "audit-rollout": RollOut("m-5", "canary", 0.1, "m-4", "won in shadow", "guard", TS),
     "item": CatalogueItem("shoe-7", "shoes", "Ace", 59.9, 0.25, 12, TS),
+    "challenger": Challenger(
+        "ctr", "f" * 16, (LearnedDay(TS, 9, (0.5, -0.25), -2.0, Golden([[1.0, 2.0]], [0.125])),), TS
+    ),
     "sales": ItemSales("shoe-7", 4.25, TS),
     "profile": Profile("ann", TS, 12, 9, b"BKC\x01"),
     "effect": Effect(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from math import log
+from math import exp, log
 from typing import Any
 
 import pytest
@@ -14,6 +14,7 @@ from operators.challenging import losses, on_messages
 from operators.shard import SEPARATOR
 from schemas import topics
 from schemas.audit import Shadow
+from schemas.control import Challenger
 from schemas.learning import Example, Reward
 from schemas.wire import encode
 from tests.builders import HOUR, on_cart, policy
@@ -38,7 +39,7 @@ def _message(kind: str, value: bytes) -> str:
 
 
 def told(outputs: list[str]) -> Shadow:
-    [output] = outputs
+    output, *_ = outputs
     topic, key, value = output.split(SEPARATOR, 2)
     assert (topic, key) == (topics.AUDIT, names.CHALLENGER)
     return json.decode(value.encode("latin-1"), type=Shadow)
@@ -146,4 +147,37 @@ def test_it_decides_nothing_however_well_it_predicts() -> None:
     assert decided == alone
     assert {each["model_version"] for each in decided} == {"prior"}
     kinds = {each["kind"] for each in stream.outputs[topics.CONTROL]}
-    assert kinds <= {"posterior", "mix"}
+    assert kinds <= {"posterior", "mix", "challenger"}
+
+
+def test_what_was_learned_by_a_day_s_end_is_published_once_the_next_has_a_label() -> None:
+    def labelled(first: int, count: int, day: int) -> list[str]:
+        batch = []
+        for number in range(first, first + count):
+            x = number % 3 - 1.0
+            reward = Reward(f"d{number}", "u", "c", "sms", "clicked" if x > 0 else "expired", 0.0,
+                            day * 24 * HOUR + number)  # fmt: skip
+            batch += [exposed(number, [x]), _message(topics.REWARDS, encode(reward))]
+        return batch
+
+    waiting, state = Unlabelled(), None
+    published: list[Challenger] = []
+    for day in range(2, 8):
+        for part in range(2):
+            state, outputs = on_messages(
+                state, waiting, labelled(100 * day + 20 * part, 20, day)
+            )  # fmt: skip
+            steering = [each for each in outputs if each.startswith(topics.CONTROL)]
+            assert len(steering) == (day > 2 and part == 0)
+            for output in steering:
+                _, key, value = output.split(SEPARATOR, 2)
+                published.append(json.decode(value.encode("latin-1"), type=Challenger))
+                assert key == "challenger/ctr"
+    assert [len(each.days) for each in published] == [1, 2, 3, 3, 3]
+    assert [each.days[-1].examples for each in published] == [40, 80, 120, 160, 200]
+    last = published[-1].days[-1]
+    assert last.until_ms == 6 * 24 * HOUR + 639
+    assert len(last.golden.inputs) == 8
+    for row, said in zip(last.golden.inputs, last.golden.outputs, strict=True):
+        logit = last.bias + last.weights[0] * row[0]
+        assert said == pytest.approx(1 / (1 + exp(-logit)), abs=1e-12)

@@ -54,6 +54,20 @@ def test_one_pass_over_phishing_is_as_accurate_as_is_published() -> None:
     assert progress.log_loss < progress.raw_log_loss < 0.4 * progress.base_log_loss
 
 
+@given(_examples, st.lists(_features, min_size=1, max_size=5))
+def test_weights_over_raw_features_say_what_it_predicts(
+    examples: Examples, rows: list[list[float]]
+) -> None:
+    learner = learner_of(examples)
+    weights, bias = learner.linear()
+    for row in rows:
+        terms = [weight * value for weight, value in zip(weights, row, strict=True)]
+        logit = math.fsum([*terms, bias])
+        if abs(logit) < 20 and max(map(abs, [*terms, bias])) < 1e4:  # not cut off, nor cancelled
+            said = learner.predict(row)
+            assert said == pytest.approx(1 / (1 + math.exp(-logit)), abs=1e-9)
+
+
 def test_predictions_are_calibrated() -> None:
     learner = learner_of(drawn(6_000))
     fresh = drawn(6_000, seed=2)
