@@ -16,12 +16,12 @@ from typing import Annotated, Any, Final
 
 import msgspec
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from jobs.settings import Settings
 from jobs.train import decode_record
 from jobs.trainers.base import closed
+from jobs.words import console
 from schemas.control import Policy
 from schemas.errors import UserMistake
 from schemas.learning import LABELS, Example, Reward
@@ -112,6 +112,12 @@ def evaluated(log: Log, policy: str, metric: str, confidence: float = 0.95) -> E
         Unsupported: the log cannot tell.
         UserMistake: there is no such policy.
     """
+    if not log:
+        raise Unsupported(
+            (),
+            "no message of that time has all its answers in; one has when it was sent and its "
+            "campaign's attribution window has closed. Begin earlier, or wait",
+        )
     most = 1.0 if metric == "clicks" else None
     return evaluation.evaluate(rounds_of(log, policy), confidence=confidence, most=most)
 
@@ -298,8 +304,8 @@ def _parted(text: str) -> tuple[str, str, str]:
 
 def show(found: Evaluation, policy: str, metric: str) -> None:
     """Print an evaluation for people."""
-    console = Console()
-    console.print(
+    screen = console()
+    screen.print(
         f"[bold]{policy}[/], by {found.rounds:,} messages that are worth {found.effective:,.0f} of "
         f"its own (mean weight {found.weight_mean:.3f}, largest {found.weight_max:.1f})."
     )
@@ -311,7 +317,7 @@ def show(found: Evaluation, policy: str, metric: str) -> None:
             name, f"{each.value:.5f}", f"{each.standard_error:.5f}",
             *(_bounds(bounds) for bounds in (each.normal, each.bootstrap, each.bernstein)),
         )  # fmt: skip
-    console.print(table)
+    screen.print(table)
 
 
 def _bounds(interval: Any) -> str:

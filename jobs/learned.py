@@ -7,11 +7,11 @@ from typing import Annotated
 
 import typer
 from msgspec import Struct
-from rich.console import Console
 from rich.table import Table
 
 from jobs.settings import Settings
 from jobs.views import open_view
+from jobs.words import console
 from schemas.audit import Shadow
 from schemas.control import ChannelMix, Posterior
 from schemas.errors import StoreUnavailable, UserMistake
@@ -101,16 +101,19 @@ def learned(
             f"nothing was learned{f' of {campaign!r}' if campaign else ''} yet, or `beckon "
             "projector` has not come to it"
         )
-    Console().print(table(shown))
+    screen = console()
+    screen.print(table(shown))
     if found.shadow is not None:
-        Console().print(challenger_sentence(found.shadow), highlight=False, soft_wrap=True)
+        screen.print(challenger_sentence(found.shadow), highlight=False, soft_wrap=True)
 
 
 def table(shown: Iterable[ArmShown]) -> Table:
     """A row for each arm."""
-    found = Table("campaign", "variant", "channel")
+    found = Table()
+    for name in ("campaign", "variant", "channel"):
+        found.add_column(name, overflow="fold")
     for name in ("exposures", "clicks", "click-through", f"{CONFIDENCE:.0%}", "share", "version"):
-        found.add_column(name, justify="right")
+        found.add_column(name, justify="right", overflow="fold")
     for each in shown:
         found.add_row(
             each.campaign_id, each.variant, each.channel, f"{each.exposures:,.1f}",

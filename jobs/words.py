@@ -2,11 +2,26 @@
 
 from __future__ import annotations
 
+import os
 from datetime import UTC, datetime
+from typing import Final
+
+from rich.console import Console
 
 from schemas.audit import OUTCOME_REASONS, Candidate
 from schemas.decision import Decision, Offer
 from schemas.reasons import REASONS
+
+WIDE: Final = 200
+"""Columns of a table that is read from a file or a pipe, where it has all the room it needs."""
+
+
+def console() -> Console:
+    """Where a table is printed: as wide as the terminal, and wide where there is none."""
+    found = Console()
+    if not found.is_terminal and "COLUMNS" not in os.environ:
+        found.width = WIDE
+    return found
 
 
 def moment(ts: int) -> str:

@@ -13,9 +13,9 @@ from jobs.effects.report import (
     Line,
     arm_figures,
     difference_sentences,
-    gap_sentence,
-    lift_sentence,
     mismatch_sentence,
+    sentences,
+    title_of,
 )
 from jobs.words import moment
 
@@ -54,14 +54,7 @@ def section(each: Campaigned) -> str:
     """A campaign: a table, its lift and gap in words, and charts by hour."""
     rows = "".join(map(_row, (each.whole, *each.channels, *each.segments)))
     head = "".join(f"<th>{name}" for name in ("", *_HEAD))
-    said = [
-        lift_sentence(line.of, lift)
-        for line in (each.whole, *each.channels, *each.segments)
-        for lift in line.lifts
-    ]
-    if each.whole.gap is not None:
-        said.append(gap_sentence(each.whole.gap))
-    words = "".join(f"<li>{escape(sentence)}" for sentence in said)
+    words = "".join(f"<li>{escape(sentence)}" for sentence in sentences(each))
     wrong = (
         "<p class='wrong'>The groups are not of the sizes they should be: no comparison of them "
         "can be believed.</p>"
@@ -69,7 +62,7 @@ def section(each: Campaigned) -> str:
         else ""
     )
     return (
-        f"<h2>{escape(each.campaign_id)}</h2>{wrong}{_table(head, rows)}"
+        f"<h2>{escape(title_of(each))}</h2>{wrong}{_table(head, rows)}"
         f"<ul>{words}</ul><main>{''.join(_charts(each))}</main>"
     )
 

@@ -11,13 +11,12 @@ from typing import Annotated, Any
 import msgspec
 import typer
 from msgspec import Struct
-from rich.console import Console
 from rich.table import Table
 
 from jobs.effects.process import read_effects
 from jobs.evaluate import moment_of
 from jobs.settings import Settings
-from jobs.words import moment
+from jobs.words import console, moment
 from schemas.effect import (
     MISMATCH_P,
     Counted,
@@ -28,6 +27,8 @@ from schemas.effect import (
     ExperimentEffect,
 )
 from schemas.errors import UserMistake
+from schemas.learning import ORGANIC
+from scoring.experiments.lift import LEAST
 
 
 class Line(Struct, frozen=True):
@@ -155,7 +156,7 @@ def _campaign(name: str, cells: Sequence[Effect], since_ms: int) -> Campaigned:
     return Campaigned(
         name,
         _line("all", total, top),
-        lines("channel"),
+        [line for line in lines("channel") if line.of],
         [line for line in lines("segment") if line.of],
         lines("hour_ms"),
         p,
@@ -203,13 +204,18 @@ def report(
     effects = read_effects(Settings())
     found, compared = summarise(effects, campaign, since_ms), compare(effects, campaign)
     if not found:
-        raise UserMistake(
-            f"no figures{f' of {campaign!r}' if campaign else ''} yet; is `beckon effects` running?"
-        )
+        known = ", ".join(each.campaign_id for each in summarise(effects))
+        there = f"there are figures of {known}" if known else "is `beckon effects` running?"
+        raise UserMistake(f"no figures{f' of {campaign!r}' if campaign else ''} yet; {there}")
+    if since and not any(each.hours for each in found):
+        raise UserMistake(f"nothing happened since {moment(since_ms)}; say more: --since 7d")
     if html is not None:
         from jobs.effects.page import page
 
-        html.write_text(page(found, compared), encoding="utf-8")
+        try:
+            html.write_text(page(found, compared), encoding="utf-8")
+        except OSError as error:
+            raise UserMistake(f"--html: cannot write {html}: {error.strerror}") from error
     if as_json:
         told = {"campaigns": found, "experiments": compared}
         typer.echo(json.dumps(msgspec.to_builtins(told)))
@@ -222,41 +228,71 @@ def report(
 
 def show(found: Iterable[Campaigned]) -> None:
     """Print reports for people."""
-    console = Console()
+    screen = console()
     for each in found:
-        table = Table(
+        head = (
             "", "sent", "held out", "clicked", "conv.", "cost", "revenue", "margin", "ROI",
-            "unsub.", "compl.", title=each.campaign_id, title_justify="left",
+            "unsub.", "compl.",
         )  # fmt: skip
+        table = _table(title_of(each), head)
         for line in (each.whole, *each.channels, *each.segments):
             table.add_row(line.of, *_figures(line))
-        console.print(table)
-        for line in (each.whole, *each.channels, *each.segments):
-            for lift in line.lifts:
-                console.print(f"  {lift_sentence(line.of, lift)}", highlight=False)
+        screen.print(table)
         if each.mismatched:
-            console.print(
+            screen.print(
                 "  [red]the groups are not of the sizes they should be "
                 f"(p {each.sample_ratio_p:.1e}): no comparison of them can be believed[/]"
             )
-        if (gap := each.whole.gap) is not None:
-            console.print(f"  {gap_sentence(gap)}", highlight=False)
+        for sentence in sentences(each):
+            screen.print(f"  {sentence}", highlight=False, soft_wrap=True)
+
+
+def title_of(each: Campaigned) -> str:
+    """What stands above a campaign's figures."""
+    return (
+        f"{ORGANIC}: bought without a message"
+        if each.campaign_id == ORGANIC
+        else (each.campaign_id)
+    )
+
+
+def sentences(each: Campaigned) -> list[str]:
+    """Each comparison with held-out customers, and where the campaign stands against its target."""
+    said = [
+        lift_sentence(line.of, lift)
+        for line in (each.whole, *each.channels, *each.segments)
+        for lift in line.lifts
+    ]
+    if each.whole.counted.held_out and not each.whole.lifts:
+        said.append(
+            f"what it adds cannot be told yet: it takes {LEAST} customers spoken to and as many "
+            "held out"
+        )
+    if each.whole.gap is not None:
+        said.append(gap_sentence(each.whole.gap))
+    return said
 
 
 def show_experiments(compared: Iterable[Compared]) -> None:
     """Print experiments for people."""
-    console = Console()
+    screen = console()
     for each in compared:
-        table = Table(
-            "variant", *ARM_HEAD, title=f"experiment {each.experiment_id}", title_justify="left"
-        )
+        table = _table(f"experiment {each.experiment_id}", ("variant", *ARM_HEAD))
         for arm in each.variants:
             table.add_row(arm.name, *arm_figures(arm))
-        console.print(table)
+        screen.print(table)
         if each.mismatched:
-            console.print(f"  [red]{mismatch_sentence(each)}[/]", highlight=False)
+            screen.print(f"  [red]{mismatch_sentence(each)}[/]", highlight=False)
         for sentence in difference_sentences(each):
-            console.print(f"  {sentence}", highlight=False)
+            screen.print(f"  {sentence}", highlight=False, soft_wrap=True)
+
+
+def _table(title: str, head: Iterable[str]) -> Table:
+    """Where it is too narrow for a figure, that goes on in the next line: none is cut off."""
+    found = Table(title=title, title_justify="left")
+    for name in head:
+        found.add_column(name, overflow="fold")
+    return found
 
 
 ARM_HEAD = (
@@ -297,6 +333,11 @@ def difference_sentences(each: Compared) -> list[str]:
         for segment, lifts in {"": arm.lifts, **arm.segments}.items():
             of = f"{arm.name} in {segment}" if segment else arm.name
             found += [difference_sentence(of, control, lift, each.level) for lift in lifts]
+        if not arm.lifts:
+            found.append(
+                f"{arm.name} against {control}: nothing can be told yet, it takes {LEAST} "
+                "customers of each"
+            )
     return found
 
 

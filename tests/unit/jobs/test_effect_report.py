@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Sequence
+from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
 from msgspec.structs import replace
 from typer import Typer
-from typer.testing import CliRunner
+from typer.testing import CliRunner, Result
 
 from jobs.effects import report as command
 from jobs.effects.page import page
@@ -19,7 +21,16 @@ from jobs.effects.report import (
     mismatch_sentence,
     summarise,
 )
-from schemas.effect import Counted, Effect, EffectLift, ExperimentEffect, VariantEffect
+from schemas.effect import (
+    Counted,
+    Effect,
+    EffectLift,
+    EffectRecord,
+    ExperimentEffect,
+    VariantEffect,
+)
+from schemas.errors import UserMistake
+from schemas.learning import ORGANIC
 
 AT = 1_772_409_600_000
 CLICKS = EffectLift("clicks", 0.10, 0.15, 0.05, 0.02, 0.08, 0.5, 2_000)
@@ -50,14 +61,24 @@ WHOLE = Effect("spring", None, None, None, Counted(sends=10, cost=1.0), 0.0, 0.0
 HOUR = replace(WHOLE, channel="sms", segment="", hour_ms=AT)
 
 
-def told(*words: str, trial: ExperimentEffect = TRIAL) -> str:
+def run(*words: str, effects: Sequence[EffectRecord] = (WHOLE, HOUR, TRIAL)) -> Result:
     app = Typer()
     app.command()(command.report)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(command, "read_effects", lambda _settings: [WHOLE, HOUR, trial])
-        found = CliRunner().invoke(app, list(words), env={"COLUMNS": "200"})
+        patch.setattr(command, "read_effects", lambda _settings: effects)
+        return CliRunner().invoke(app, list(words))
+
+
+def told(*words: str, trial: ExperimentEffect = TRIAL) -> str:
+    found = run(*words, effects=(WHOLE, HOUR, trial))
     assert found.exit_code == 0, found.output
     return found.output
+
+
+def mistake(*words: str, effects: Sequence[EffectRecord] = (WHOLE, HOUR)) -> str:
+    found = run(*words, effects=effects)
+    assert isinstance(found.exception, UserMistake)
+    return str(found.exception)
 
 
 def test_an_experiment_is_told_variant_by_variant_with_each_difference() -> None:
@@ -114,3 +135,43 @@ def test_the_page_draws_each_difference_with_its_interval_and_fetches_nothing() 
     assert {"clicks a customer, against a", "orders a customer, against a"} <= labels
     [clicks] = [each for each in drawings if each.get("aria-label", "").startswith("clicks")]
     assert [each.text for each in clicks.iter("title")] == ["+20.0% to +80.0%"] * 2
+
+
+def test_a_page_that_cannot_be_written_says_where_and_why(tmp_path: Path) -> None:
+    assert mistake("--html", str(tmp_path / "none" / "x.html")).endswith(
+        "x.html: No such file or directory"
+    )
+
+
+def test_what_has_no_figures_is_told_with_what_has_some() -> None:
+    assert "no figures of 'autumn' yet; there are figures of spring" in mistake(
+        "--campaign", "autumn"
+    )
+    assert "is `beckon effects` running?" in mistake(effects=())
+    assert "nothing happened since 2099-01-01" in mistake("--since", "2099-01-01T00:00:00Z")
+
+
+def test_no_figure_is_cut_off_where_nobody_has_a_terminal() -> None:
+    counted = Counted(sends=1_234_567, clicked=123_456, revenue=12_345_678.9, cost=98_765.4)
+    found = run(effects=[replace(each, counted=counted) for each in (WHOLE, HOUR)])
+    assert "123,456 (10.00%)" in found.output
+    assert "12,345,678.90" in found.output
+
+
+def test_too_few_customers_to_compare_are_told_so() -> None:
+    counted = Counted(sends=10, held_out=3)
+    found = run(effects=[replace(each, counted=counted) for each in (WHOLE, HOUR)])
+    assert "it takes 100 customers spoken to and as many held out" in found.output
+    few = replace(TRIAL, variants=(TRIAL.variants[0], replace(TRIAL.variants[1], lifts=())))
+    assert "b against a: nothing can be told yet" in told(trial=few)
+
+
+def test_what_is_bought_without_a_message_is_no_campaign_and_has_no_channel() -> None:
+    bought = Counted(conversions=2.0, revenue=40.0)
+    effects = [
+        replace(each, campaign_id=ORGANIC, counted=bought, channel=None if each is WHOLE else "")
+        for each in (WHOLE, HOUR)
+    ]
+    assert "organic: bought without a message" in run(effects=effects).output
+    [organic] = summarise(effects)
+    assert organic.channels == []

@@ -191,3 +191,11 @@ def test_a_moment_is_a_duration_back_or_a_time_with_a_zone() -> None:
     for text in ("yesterday", "2023-11-14T22:13:20"):
         with pytest.raises(UserMistake, match="--since"):
             moment_of(text, 0)
+
+
+def test_a_log_whose_windows_are_open_yet_says_what_is_waited_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    refused = run(monkeypatch, [example(1), reward(1, "clicked")], "--policy", "uniform")
+    assert isinstance(refused.exception, UserMistake)
+    assert "cannot tell: no message of that time has all its answers in" in str(refused.exception)
