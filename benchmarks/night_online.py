@@ -11,17 +11,20 @@ from pathlib import Path
 
 import msgspec
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
-from rich.console import Console
 
+from jobs.archive.tables import CONTROL as CONTROL_TABLE
+from jobs.archive.write import folder, write_file
 from jobs.models.artefact import load
 from jobs.models.judge import judge
+from jobs.models.registry import Registry
 from jobs.nightly import examples
 from jobs.nightly.context import Context
-from jobs.nightly.online import candidate
+from jobs.nightly.online import newest_published
 from operators import challenging, names
 from operators.shard import SEPARATOR
-from schemas.control import Challenger
+from schemas.control import Challenger, control_key
 from schemas.learning import LABELS, Example, Reward
 from schemas.topics import CONTROL, REWARDS
 from schemas.wire import encode
@@ -81,19 +84,30 @@ def _told(
             yield row[time], place, SEPARATOR.join((topic, "c", value.decode("latin-1")))
 
 
-def through_the_gate(archive: Path, data: Path, day: date, *, one_in: int) -> dict[str, float]:
-    """How the learner's model does on the rows that came after it, and what the gate says of it
-    against the mean for everybody; the file's largest difference to the learner.
-    """
+def archive_learner(archive: Path, day: date, *, one_in: int = 1) -> None:
+    """Let the learner go through an archive and put what it publishes where the archiver would."""
     record = learned_in_stream(archive, one_in=one_in)
-    context = Context(
-        "online", archive_dir=archive, data_dir=data, day=day, console=Console(quiet=True)
-    )
-    candidate(context, record)
-    found = load(context.folder / "artefact.json")
+    if record is None:
+        raise RuntimeError(f"{archive} is of less than two days; the learner has published nothing")
+    row = {
+        "topic_partition": 0, "topic_offset": 0, "ingested_ms": record.updated_ms,
+        "key": control_key(record), "kind": "challenger", "value": encode(record),
+    }  # fmt: skip
+    path = folder(archive, CONTROL_TABLE, day) / "0000000001-0000000001.parquet"
+    write_file(path, pa.Table.from_pylist([row], CONTROL_TABLE.schema))
+
+
+def through_the_gate(archive: Path, data: Path, day: date) -> dict[str, float]:
+    """How the learner's model does on the rows that came after it, what the gate says of it against
+    the mean for everybody and against the night's own, and the file's largest difference to what
+    the learner said.
+    """
+    context = Context("judge", archive_dir=archive, data_dir=data, day=day)
+    found = load(context.result("online", "artefact.json"))
+    record = newest_published(context)
     golden = next(
         each.golden for each in record.days if each.until_ms == found.card.trained_until_ms
-    )  # fmt: skip
+    )
     rows = examples.read(context)
     mine = rows.at_ms > found.card.trained_until_ms
     mean = prior_model(float(rows.labels[~mine].mean()))
@@ -107,10 +121,12 @@ def through_the_gate(archive: Path, data: Path, day: date, *, one_in: int) -> di
         rng=np.random.default_rng(13),
         size_bytes=len(found.model.onnx) * 3 // 4,
     )
+    against = Registry(data).verdict(found.version)
     file = run(base64.b64decode(found.model.onnx), golden.inputs)
     return {
         "online_auc": round(found.card.metrics.auc.value, 5),
         "online_ece": round(found.card.metrics.ece, 5),
-        "online_won": int(verdict.won),
+        "online_beats_mean": int(verdict.won),
+        "online_beats_night": int(against is not None and against.won),
         "online_parity": float(np.abs(np.array(file) - golden.outputs).max()),
     }

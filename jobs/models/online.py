@@ -19,34 +19,15 @@ from jobs.trainers.base import Matrix, Sample, Setup, Trained, named
 from jobs.trainers.card import Card, data_window, evidence
 from jobs.trainers.ctr_study import sigmoid
 from schemas.control import Challenger, LearnedDay
-from schemas.errors import InvalidRecord, RefusedControl, UserMistake
-from schemas.wire import decode_control
+from schemas.errors import RefusedControl, UserMistake
 from scoring.features import BOUND, FEATURE_HASH, FEATURES
 from scoring.model import verify
 from scoring.onnx_export import model_record, run
 
-KEY: Final = "challenger/ctr"
 PARITY: Final = 1e-9
 """The most by which the file may differ from the learner; rounding alone is a thousandth of it."""
 _ROWS: Final = 2_000
 _GOLDEN: Final = 16
-
-
-def published(control: list[tuple[str, bytes]]) -> Challenger | None:
-    """The learner's record among those in force, if it has published one.
-
-    Raises:
-        UserMistake: it cannot be read.
-    """
-    for key, value in control:
-        if key == KEY:
-            try:
-                record = decode_control(value)
-            except InvalidRecord as error:
-                raise UserMistake(f"the control record {KEY} cannot be read: {error}") from error
-            if isinstance(record, Challenger):
-                return record
-    return None
 
 
 def newest_to_judge(record: Challenger, sample: Sample) -> tuple[LearnedDay, int] | None:

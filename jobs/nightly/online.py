@@ -5,9 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 import numpy as np
-from confluent_kafka import KafkaException
 
-from jobs.kafka import control_snapshot
 from jobs.models import online
 from jobs.models.artefact import Artefact, save
 from jobs.nightly import examples, models, told
@@ -16,26 +14,50 @@ from jobs.nightly.context import Context
 from jobs.nightly.stopping import stopping
 from jobs.trainers.base import Sample, Setup
 from schemas.control import Challenger
-from schemas.errors import UserMistake
+from schemas.errors import InvalidRecord
+from schemas.wire import decode_control
 from scoring.features import FEATURES
 
+DAYS: Final = 30
+KEY: Final = "challenger/ctr"
 TITLE: Final = "The model that learned in the stream"
 
 
 def run(context: Context) -> StepReport:
-    """Take from the control topic what ``learn`` had come to; the step ``judge`` looks at it.
+    """Take what ``learn`` had come to from the archived control records; `judge` looks at it.
 
     Raises:
-        StepStopped: no broker answers, or what it learned is refused.
+        StepStopped: a file cannot be read, or what it learned is refused.
     """
+    return candidate(context, newest_published(context))
+
+
+def newest_published(context: Context) -> Challenger | None:
+    """The newest record of the learner up to the night's day."""
+    import pyarrow.compute as pc
+    from pyarrow import ArrowException
+    from pyarrow.parquet import read_table
+
+    newest, value = -1, None
+    for path in context.table("control", DAYS):
+        try:
+            table = read_table(
+                path, columns=["key", "topic_offset", "value"], partitioning=None,
+                filters=pc.field("key") == KEY,
+            )  # fmt: skip
+        except (ArrowException, OSError, KeyError, ValueError) as error:
+            raise StepStopped(f"{path} cannot be read ({error}); archive that day anew") from error
+        for row in table.to_pylist():
+            if row["topic_offset"] > newest:
+                newest, value = row["topic_offset"], row["value"]
+    if value is None:
+        return None
     try:
-        record = online.published(control_snapshot(context.settings))
-    except (UserMistake, KafkaException) as error:
-        raise StepStopped(
-            f"what the stream has learned cannot be read ({error}); `beckon nightly online` when "
-            "the broker is back"
-        ) from error
-    return candidate(context, record)
+        record = decode_control(value)
+    except InvalidRecord as error:
+        raise StepStopped(f"the archived control record {KEY} is broken: {error}") from error
+    assert isinstance(record, Challenger)
+    return record
 
 
 def candidate(context: Context, record: Challenger | None) -> StepReport:

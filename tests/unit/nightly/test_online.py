@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from datetime import date
 
 import msgspec
@@ -9,16 +10,15 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from benchmarks.night_online import learned_in_stream
+from benchmarks.night_online import archive_learner, learned_in_stream
 from jobs.market.archive import write_archive
 from jobs.models.artefact import Artefact, load, save
 from jobs.models.judge import Verdict
-from jobs.models.online import published
 from jobs.models.registry import Registry
 from jobs.nightly import STEPS, examples
 from jobs.nightly.base import StepStopped
 from jobs.nightly.context import Context
-from jobs.nightly.online import candidate
+from jobs.nightly.online import candidate, newest_published
 from jobs.nightly.runner import run_step
 from jobs.settings import Settings
 from schemas.control import control_key
@@ -179,18 +179,25 @@ def test_without_a_record_there_is_no_candidate_and_nothing_stops(night):
     night.run("judge")
 
 
-def test_without_a_broker_the_step_says_when_to_run_it(night, monkeypatch):
-    monkeypatch.setattr("jobs.kafka._PATIENCE_S", 0.5)
+def test_the_step_finds_the_newest_record_among_the_archived_control_records(night, record):
+    archive_learner(night.archive, DAY)
     context = night.context("online")
-    context.settings = Settings(data_dir=night.root, kafka_bootstrap="127.0.0.1:1")
-    manifest, _ = run_step(STEPS["online"], context, force=True)
-    assert manifest.status == "stopped"
-    assert "`beckon nightly online` when the broker is back" in manifest.reason
+    try:
+        assert newest_published(context) == record
+        manifest, _ = run_step(STEPS["online"], context, force=True)
+        assert manifest.status == "done", manifest.reason
+        assert any(source.name == "table:control" for source in manifest.reads)
+        (file,) = (night.archive / "control").glob("day=*/*.parquet")
+        file.write_bytes(file.read_bytes()[:-40])
+        manifest, _ = run_step(STEPS["online"], night.context("online"), force=True)
+        assert manifest.status == "stopped"
+        assert str(file) in manifest.reason
+    finally:
+        shutil.rmtree(night.archive / "control")
 
 
-def test_the_record_is_found_on_the_control_topic_and_steers_nothing(record):
+def test_the_record_steers_nothing_in_the_stream(record):
     key, value = control_key(record), encode(record)
-    assert published([("campaign/x", b"{}"), (key, value)]) == record
     world = World()
     before = world.models.champion
     world.accept(key, value)
