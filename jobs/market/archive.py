@@ -10,9 +10,8 @@ bandit, so that a million examples take minutes and nothing but the truth decide
 what was drawn and what it cost at the usual prices; on some days some campaigns speak more, so that
 what spending brings can be learned.
 
-Some customers keep their gender to themselves; members have a day on which that ends, and a few a
-payment that will be due. The truth, and who they are, lies beside the tables in ``truth/``, never
-in them.
+What customers tell of themselves is less than is true (`jobs.market.told`). The truth, and who they
+are, lies beside the tables in ``truth/``, never in them.
 """
 
 from __future__ import annotations
@@ -24,33 +23,26 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 import numpy as np
-import pyarrow as pa
 from msgspec.structs import replace
 from rich.console import Console
 from rich.progress import track
 
-from jobs.archive.tables import (
-    DECISIONS,
-    EVENTS,
-    EXAMPLES,
-    OUTCOMES,
-    REWARDS,
-    event_row,
-    starts_ms,
-)
-from jobs.archive.write import MANIFEST, Manifest, folder, read_manifest, replace_file, write_file
+from jobs.archive.tables import EVENTS, starts_ms
+from jobs.archive.write import MANIFEST, Manifest, read_manifest, replace_file
+from jobs.market.archive_rows import Day, event_in, write_day
 from jobs.market.faults import Faults
 from jobs.market.market import Market
 from jobs.market.observed import click_probability
 from jobs.market.response import SHIPPED
-from schemas.control import AbsenceTrigger, Campaign, EventTrigger, Policy, Trigger
+from jobs.market.told import PAYMENT, Told, write_people
+from schemas.control import AbsenceTrigger, Campaign, EventTrigger, Trigger
 from schemas.decision import Offer
 from schemas.errors import UserMistake
 from schemas.event import BehaviorEvent
 from schemas.outcome import CHANNELS
 from schemas.topics import DAY_MS
 from schemas.wire import decode_event, encode
-from scoring.features import FEATURE_HASH, campaign_features, customer_features
+from scoring.features import campaign_features, customer_features
 from state.customer import Customer
 from state.fact import Fact, fact_of_event, id64
 
@@ -61,48 +53,15 @@ KINDS: Final[dict[str, Kind]] = {"observed": "observed", "tastes": "tastes"}
 WINDOW_MS: Final = 3_600_000
 DISCOUNTS: Final = (0.0, 0.05, 0.1, 0.2)
 LATENESS_MS: Final = 60_000
-TRUTH: Final = "truth"
-PEOPLE: Final = "people.parquet"
-RETICENT: Final = 0.4
-"""Share of the customers who do not tell their gender."""
-
-MEMBER_DAYS, PAYMENT_DAYS, OWING = 45, 60, 20
-"""Memberships end within so many days; so are payments due, of one customer in so many."""
-
 STEADY: Final = 30.0
 """How alike the days are in how much each campaign speaks; less moves them more."""
 
-VERSION: Final = "simulated"
-
-_TRUTH_SCHEMA: Final = pa.schema(
-    [pa.field("decision_id", pa.string()), pa.field("click_probability", pa.float64())]
-)
 _TRIGGERS: Final[dict[str, Trigger]] = {
     "viewed-again": EventTrigger(actions=("view",), at_least=2, within_ms=1_800_000),
     "cart-reminder": EventTrigger(actions=("cart",), at_least=2, within_ms=1_800_000),
     "cart-abandonment": AbsenceTrigger(after=("cart",), without=("purchase",), within_ms=1_800_000),
     "win-back": AbsenceTrigger(after=("purchase",), without=("view",), within_ms=30 * DAY_MS),
 }
-
-
-class _Day:
-    """The rows of a day, by column."""
-
-    def __init__(self) -> None:
-        self.events: list[dict[str, Any]] = []
-        self.outcomes: list[dict[str, Any]] = []
-        self.examples: list[tuple[Any, ...]] = []
-        self.rewards: list[tuple[Any, ...]] = []
-        self.truth: list[tuple[str, float]] = []
-        self.offers: list[tuple[float, str | None]] = []
-
-
-_EXAMPLE: Final = (
-    "decision_id", "user_id", "campaign_id", "channel", "features", "score", "decided_at_ms",
-)  # fmt: skip
-_REWARD: Final = (
-    "decision_id", "user_id", "campaign_id", "channel", "kind", "reward", "ts", "value",
-)  # fmt: skip
 
 
 def write_archive(
@@ -130,7 +89,7 @@ def write_archive(
     stream = _stream(market, begins_ms, days, total, examples, seed, truth)
     counts = dict.fromkeys(("events", "outcomes", "examples", "decisions", "rewards"), 0)
     counts["clicks"] = 0
-    _write_people(root, market)
+    write_people(root, market.population)
     bar = track(stream, "days", total=days, console=console or Console(stderr=True), transient=True)
     for day, rows in bar:
         counts["events"] += len(rows.events)
@@ -139,14 +98,14 @@ def write_archive(
         counts["decisions"] += len(rows.examples)
         counts["rewards"] += len(rows.rewards)
         counts["clicks"] += sum(1 for row in rows.rewards if row[4] == "clicked")
-        _write(root, day, rows)
+        write_day(root, day, rows)
     replace_file(root / MANIFEST, encode(Manifest(batch=1)))
     return counts
 
 
 def _stream(
     market: Market, begins_ms: int, days: int, total: int, examples: int, seed: int, truth: Kind
-) -> Iterator[tuple[date, _Day]]:
+) -> Iterator[tuple[date, Day]]:
     rng = np.random.default_rng((seed, 8))
     known: dict[str, Customer] = {}
     pending: list[tuple[int, int, str, Fact, dict[str, Any]]] = []
@@ -155,29 +114,23 @@ def _stream(
     chance = _chance(market, truth)
     spread = rng.dirichlet(np.full(len(campaigns), STEADY), days).cumsum(axis=1)
     shown = 0
-    today, rows = begins_ms // DAY_MS, _Day()
+    today, rows = begins_ms // DAY_MS, Day()
     ends_ms = begins_ms + days * DAY_MS
     # In the last hours nothing is shown, so that every window closes before the last night.
     speaking = max(1, round(total * (1 - 2 * WINDOW_MS / (ends_ms - begins_ms))))
-    emissions = market.events(begins_ms, ends_ms, total)
-    for done, emission in enumerate(emissions, 1):
-        at_ms = emission.due_ms
+    done = 0
+    for at_ms, event in _events(market, begins_ms, ends_ms, total, seed):
         while pending and pending[0][0] <= at_ms:
             _settle(heapq.heappop(pending), known, rows)
         if at_ms // DAY_MS != today:
             rows.rewards = answers.pop(today, [])
             yield _date(today), rows
-            today, rows = at_ms // DAY_MS, _Day()
-        event = _told(market, decode_event(emission.payload), begins_ms)
-        user = event.user_id
-        customer = known.get(user)
-        if customer is None:
-            customer = known[user] = Customer()
-        ts = int(event.ts)
-        if customer.settles(ts, LATENESS_MS):
-            customer.settle(ts, LATENESS_MS)
-        customer.accept(fact_of_event(event, ts, id64(event.event_id), customer.book.revision + 1))
-        rows.events.append(_event(event, at_ms))
+            today, rows = at_ms // DAY_MS, Day()
+        user, ts = event.user_id, int(event.ts)
+        customer = _accept(event, known, rows, at_ms)
+        if event.action == PAYMENT:
+            continue
+        done += 1
         due = examples * min(done, speaking) // speaking - shown
         if due:
             profile = customer.profile()
@@ -231,6 +184,32 @@ def _stream(
     yield _date(today), rows
 
 
+def _events(
+    market: Market, begins_ms: int, ends_ms: int, total: int, seed: int
+) -> Iterator[tuple[int, BehaviorEvent]]:
+    """The market's events as customers let them be known, and what they pay; by when they come."""
+    told = Told(market.population, begins_ms, ends_ms, seed)
+    done = (
+        (emission.due_ms, told.event(decode_event(emission.payload)))
+        for emission in market.events(begins_ms, ends_ms, total)
+    )
+    paid = ((int(event.ts), event) for event in told.payments)
+    yield from heapq.merge(paid, done, key=lambda each: each[0])
+
+
+def _accept(event: BehaviorEvent, known: dict[str, Customer], rows: Day, at_ms: int) -> Customer:
+    """Take an event into the customer's state and the day's rows."""
+    customer = known.get(event.user_id)
+    if customer is None:
+        customer = known[event.user_id] = Customer()
+    ts = int(event.ts)
+    if customer.settles(ts, LATENESS_MS):
+        customer.settle(ts, LATENESS_MS)
+    customer.accept(fact_of_event(event, ts, id64(event.event_id), customer.book.revision + 1))
+    rows.events.append(event_in(event, at_ms))
+    return customer
+
+
 def _expect(
     pending: list[tuple[int, int, str, Fact, dict[str, Any]]],
     name: str,
@@ -259,7 +238,7 @@ def _expect(
 
 
 def _settle(
-    due: tuple[int, int, str, Fact, dict[str, Any]], known: dict[str, Customer], rows: _Day
+    due: tuple[int, int, str, Fact, dict[str, Any]], known: dict[str, Customer], rows: Day
 ) -> None:
     ts, _, user, fact, row = due
     customer = known[user]
@@ -267,13 +246,6 @@ def _settle(
         customer.settle(ts, LATENESS_MS)
     customer.accept(replace(fact, seq=customer.book.revision + 1))
     rows.outcomes.append(row)
-
-
-def _event(event: BehaviorEvent, ingested_ms: int) -> dict[str, Any]:
-    row = event_row(event)
-    row["topic_partition"] = row["topic_offset"] = -1
-    row["ingested_ms"] = ingested_ms
-    return row
 
 
 def shown_campaigns() -> list[Campaign]:
@@ -317,103 +289,3 @@ def _chance(
 
 def _date(day: int) -> date:
     return date(1970, 1, 1) + timedelta(days=day)
-
-
-def _told(market: Market, event: BehaviorEvent, begins_ms: int) -> BehaviorEvent:
-    """What the customer tells of themselves, less what they keep and more of what they owe."""
-    traits = event.traits
-    if traits is None or (customer := market.population.index_of(event.user_id)) is None:
-        return event
-    # Spread by a multiplier without a pattern, so that it has to do with nothing else of them.
-    own = customer * 2_654_435_761 % 2**32 / 2**32
-    ends_ms = begins_ms + round(MEMBER_DAYS * own * DAY_MS)
-    return replace(
-        event,
-        traits=replace(
-            traits,
-            gender=None if own < RETICENT else traits.gender,
-            member_until_ms=ends_ms if market.population.level[customer] else None,
-            payment_due_ms=begins_ms + round(PAYMENT_DAYS * own * DAY_MS)
-            if customer % OWING == 0
-            else None,
-        ),
-    )
-
-
-def _write_people(root: Path, market: Market) -> None:
-    """Who the customers are, whether they tell it or not."""
-    people = market.population
-    names = [people.user_id(each) for each in range(people.size)]
-    genders = np.where(people.female, "female", "male").tolist()
-    write_file(root / TRUTH / PEOPLE, pa.table({"user_id": names, "gender": genders}))
-
-
-def _write(root: Path, day: date, rows: _Day) -> None:
-    """One file a table and day, all of the archive's first batch; it counts by the manifest."""
-    name = "0000000001-0000000001.parquet"
-    placed = {"topic_partition": -1, "topic_offset": -1, "ingested_ms": 0}
-    write_file(folder(root, EVENTS, day) / name, pa.Table.from_pylist(rows.events, EVENTS.schema))
-    write_file(
-        folder(root, OUTCOMES, day) / name, pa.Table.from_pylist(rows.outcomes, OUTCOMES.schema)
-    )
-    columns: dict[str, Any] = dict(zip(_EXAMPLE, zip(*rows.examples, strict=True), strict=True))
-    columns.update(
-        feature_hash=[FEATURE_HASH] * len(rows.examples),
-        propensity=[1 / len(CHANNELS)] * len(rows.examples),
-        model_version=[VERSION] * len(rows.examples),
-        holdout=[False] * len(rows.examples),
-        channels=[CHANNELS] * len(rows.examples),
-    )
-    write_file(folder(root, EXAMPLES, day) / name, _table(EXAMPLES.schema, columns, placed))
-    _write_decisions(folder(root, DECISIONS, day) / name, rows, placed)
-    columns = dict(zip(_REWARD, zip(*rows.rewards, strict=True), strict=True))
-    columns["holdout"] = [False] * len(rows.rewards)
-    for blank in ("outcome_id", "order_id"):
-        columns[blank] = [""] * len(rows.rewards)
-    write_file(folder(root, REWARDS, day) / name, _table(REWARDS.schema, columns, placed))
-    names, likely = zip(*rows.truth, strict=True)
-    path = root / TRUTH / f"day={day.isoformat()}" / name
-    write_file(
-        path,
-        pa.table({"decision_id": names, "click_probability": likely}, schema=_TRUTH_SCHEMA),
-    )
-
-
-def _write_decisions(path: Path, rows: _Day, placed: dict[str, int]) -> None:
-    """The decision of each example: sent, at what its channel usually costs."""
-    names = ("decision_id", "user_id", "campaign_id", "channel", "score", "decided_at_ms")
-    places = [_EXAMPLE.index(name) for name in names]
-    columns: dict[str, Any] = {
-        name: [row[place] for row in rows.examples]
-        for name, place in zip(names, places, strict=True)
-    }
-    size = len(rows.examples)
-    prices = {channel: round(cost * 1e6) for channel, cost in Policy().channel_cost.items()}
-    discounts, items = zip(*rows.offers, strict=True)
-    columns.update(
-        status=["send"] * size,
-        campaign_version=[1] * size,
-        propensity=[1 / len(CHANNELS)] * size,
-        model_version=[VERSION] * size,
-        feature_hash=[FEATURE_HASH] * size,
-        offer_type=["coupon" if each else "none" for each in discounts],
-        offer_discount_ratio=discounts,
-        item_id=items,
-        cost_micros=[prices[channel] for channel in columns["channel"]],
-    )
-    write_file(path, _table(DECISIONS.schema, columns, placed))
-
-
-def _table(schema: pa.Schema, columns: dict[str, Any], placed: dict[str, int]) -> pa.Table:
-    size = len(columns["decision_id"])
-    arrays = []
-    for field in schema:
-        if field.name in columns:
-            arrays.append(pa.array(columns[field.name], field.type))
-        elif field.name in placed:
-            arrays.append(pa.array([placed[field.name]] * size, field.type))
-        elif pa.types.is_floating(field.type) or pa.types.is_integer(field.type):
-            arrays.append(pa.array([0] * size, field.type))
-        else:
-            arrays.append(pa.nulls(size, field.type))
-    return pa.Table.from_arrays(arrays, schema=schema)

@@ -57,9 +57,8 @@ def run(context: Context) -> StepReport:
     table = newest.rename(columns={f"traits_{name}": name for name in TRAITS})
     for name in _NUMBERS:
         table[name] = table[name].astype(float)
-    table["marketing"] = (
-        ids.groupby("user_id")["marketing"].min().reindex(table.index).fillna(False).astype(bool)
-    )
+    all_agreed = ids.groupby("user_id")["marketing"].min()
+    table["marketing"] = all_agreed.reindex(table.index, fill_value=False).astype(bool)
     table.to_parquet(context.output(FILE))
     rows = [(name, int(table[name].notna().sum()), int(table[name].nunique())) for name in TRAITS]
     return StepReport(

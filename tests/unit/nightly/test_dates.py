@@ -14,7 +14,8 @@ from rich.console import Console
 
 from jobs.analytics.dates import OVERDUE_DAYS, WAKE_DAYS, calendar, next_date, payments
 from jobs.archive.tables import EVENTS, event_row
-from jobs.nightly import dates, told
+from jobs.market.archive import write_archive
+from jobs.nightly import STEPS, dates, told
 from jobs.nightly.context import Context
 from jobs.nightly.runner import run_step
 from jobs.nightly.tags import payloads
@@ -162,3 +163,59 @@ def test_the_stream_speaks_fifteen_days_before_a_membership_ends(night):
 def test_the_stream_speaks_at_once_where_a_payment_is_nearer_than_thirty_days(night):
     spec = on_cart(id="due", trigger=OverdueTrigger(OVERDUE_DAYS * DAY, ("payment",)))
     assert first_word(night, "p000", spec) == 0
+
+
+@pytest.fixture(scope="module")
+def simulated(tmp_path_factory):
+    """The dates of fifty days of the market, whose customers owe, pay and tell by themselves."""
+    root = tmp_path_factory.mktemp("owing")
+    write_archive(root / "archive", customers=3_000, examples=60, events=9_000, days=50,
+                  last=NIGHT, seed=6)  # fmt: skip
+    for name in ("told", "dates"):
+        context = Context(name, archive_dir=root / "archive", data_dir=root / "data", day=NIGHT,
+                          console=Console(quiet=True))  # fmt: skip
+        manifest, _ = run_step(STEPS[name], context)
+        assert manifest.status == "done", manifest.reason
+    return context
+
+
+def history(context):
+    files = sorted((context.archive_dir / "events").glob("day=*/*.parquet"))
+    whole = pd.concat(
+        pd.read_parquet(path, columns=["user_id", "ts", "action", "traits_payment_due_ms"])
+        for path in files
+    )
+    return whole.sort_values("ts", kind="stable")
+
+
+def test_the_markets_own_payments_bring_the_next_date(simulated):
+    table = pd.read_parquet(simulated.folder / dates.FILE)
+    due = table["payment_due_ms"].dropna()
+    said = history(simulated).dropna(subset="traits_payment_due_ms")
+    newest = said.groupby("user_id")["traits_payment_due_ms"].last()
+    assert len(due) > 100
+    assert (due == newest.reindex(due.index)).all()
+    assert (due > ENDS_MS).all()
+
+
+def test_who_was_late_in_the_market_is_likelier_to_be_late_again(simulated):
+    table = pd.read_parquet(simulated.folder / dates.FILE).dropna(subset="late_risk")
+    events = history(simulated)
+    owed: dict[str, float] = {}
+    late: dict[str, bool] = {}
+    for row in events[events["traits_payment_due_ms"].notna()].itertuples():
+        if row.action == "payment" and row.user_id in owed:
+            late[row.user_id] = row.ts > owed[row.user_id]
+        owed[row.user_id] = row.traits_payment_due_ms
+    mine = pd.Series(late).reindex(table.index).dropna().astype(bool)
+    assert mine.sum() >= 10
+    risk = table["late_risk"].reindex(mine.index)
+    assert risk[mine].mean() > risk[~mine].mean() + 0.05
+
+
+def test_the_stream_speaks_thirty_days_before_a_payment_of_the_market(simulated):
+    table = pd.read_parquet(simulated.folder / dates.FILE)
+    ahead = (table["payment_due_ms"] - ENDS_MS) / DAY
+    user = ahead[(ahead > 32.1) & (ahead < 39)].index[0]
+    spec = on_cart(id="due", trigger=OverdueTrigger(OVERDUE_DAYS * DAY, ("payment",)))
+    assert first_word(simulated, user, spec) == int(np.ceil(ahead[user] - OVERDUE_DAYS - 1 / 24))
