@@ -35,8 +35,7 @@ def control(count: int = 0) -> list[tuple[str, bytes]]:
     The channels' mix is fixed and no outcomes flow, so nothing that a contender learns, or when it
     learns it, can make its decisions differ.
     """
-    even = Learning(fixed=dict.fromkeys(CHANNELS, 1.0))
-    policy = [replace(each, learning=even) for each in _shipped() if isinstance(each, Policy)]
+    policy = [each for each in shipped() if isinstance(each, Policy)]
     model = model_record(*_weights(), MODEL_VERSION)
     records: list[ControlRecord] = [*policy, *campaigns(count), model]
     return [(control_key(record), encode(record)) for record in records]
@@ -44,14 +43,20 @@ def control(count: int = 0) -> list[tuple[str, bytes]]:
 
 def campaigns(count: int = 0) -> list[Campaign]:
     """The shipped campaigns first, then synthetic ones of every kind of trigger."""
-    shipped = [record for record in _shipped() if isinstance(record, Campaign)]
+    ours = [record for record in shipped() if isinstance(record, Campaign)]
     if count == 0:
-        return shipped
-    return [*shipped[:count], *(_synthetic(n) for n in range(count - len(shipped)))]
+        return ours
+    return [*ours[:count], *(_synthetic(n) for n in range(count - len(ours)))]
 
 
-def _shipped() -> list[Campaign | Policy]:
-    return [file.record for file in read_files([CAMPAIGNS])]
+def shipped() -> list[ControlRecord]:
+    """The campaigns and the policy that come with the product, their mixes fixed.
+
+    What is learned, and when, would otherwise be seen in the decisions.
+    """
+    records = [file.record for file in read_files([CAMPAIGNS])]
+    even = Learning(fixed=dict.fromkeys(CHANNELS, 1.0))
+    return [replace(each, learning=even) if isinstance(each, Policy) else each for each in records]
 
 
 def _weights() -> tuple[list[float], float]:

@@ -39,18 +39,19 @@ from benchmarks.day.events import BEGINS_MS, SPAN_MS
 from benchmarks.day.judge import Judge
 from benchmarks.day.reasons import unexplained
 from benchmarks.day.replay import Recorded, digest, replay
+from benchmarks.live import TAOBAO
 from benchmarks.prove_stream import balanced
+from benchmarks.servers import free_settings, running
 from jobs import kafka
 from jobs.cli import stop_in_order
 from jobs.demo.command import publish
+from jobs.demo.services import environment
 from jobs.run import start_stream
 from jobs.settings import Settings
 from jobs.why.answers import Record
 from schemas import topics
 from schemas.control import ControlRecord
 from schemas.decision import Decision
-from tests.live import TAOBAO
-from tests.servers import environment, free_settings, running
 
 EVENTS: Final = 1_000_000
 EXIT_LIMIT_MS: Final = 1_000

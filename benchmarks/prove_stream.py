@@ -25,18 +25,18 @@ from typing import Any, Final
 from confluent_kafka import KafkaError, KafkaException
 
 from benchmarks.bad_input import BadInput, bad_control, bad_inputs
+from benchmarks.live import TAOBAO, Live, Place, live, shop_events
+from benchmarks.servers import free_settings
 from jobs import kafka
 from jobs.cli import stop_in_order
 from jobs.cluster import Cluster
-from jobs.demo.services import beckon
+from jobs.demo.services import beckon, environment
 from jobs.ledger import Ledger, read_ledger
 from jobs.run import stop_stream
 from jobs.settings import Settings
 from operators import names
 from schemas import topics
 from tests.judge import by_customer, differences_in_hbase, differences_in_redis
-from tests.live import TAOBAO, Live, Place, live, shop_events
-from tests.servers import environment, free_settings
 
 KILLS: Final = 3
 HBASE_SAMPLE: Final = 500

@@ -10,7 +10,6 @@ import argparse
 import os
 import random
 import shutil
-import socket
 import tempfile
 import time
 from collections.abc import Sequence
@@ -30,9 +29,9 @@ from benchmarks.control import control
 from benchmarks.drain import Backlog, Drained, drain
 from benchmarks.latency import Load, Measured, Plan, Session
 from benchmarks.machine import facts
+from benchmarks.servers import free_settings
 from benchmarks.workload import Workload
 from jobs.cli import stop_in_order
-from jobs.settings import Settings
 from jobs.stack.local import LocalStack
 
 SPAN_MS: Final = 2 * 3_600_000
@@ -41,9 +40,9 @@ SETTLED_MS: Final = 600_000
 TUTORIAL_BUNDLE_MS: Final = 5
 """Its default of a second would be all that one sees in its latency."""
 
+MEMORY_MB: Final = 6_144
+"""Of a TaskManager."""
 _PEER_S: Final = 60
-_FIRST_PORT: Final = 20_000
-_LAST_PORT: Final = 32_000
 
 
 @dataclass(frozen=True)
@@ -105,7 +104,7 @@ class Bench:
         self._size = size
         self._console = console
         self._began = time.monotonic()
-        self._settings = own_settings(folder)
+        self._settings = free_settings(folder, task_manager_memory_mb=MEMORY_MB)
         self._stack = LocalStack(self._settings)
         self.drained: list[Drained] = []
         self.measured: list[Measured] = []
@@ -210,28 +209,6 @@ class Bench:
     def _trouble(self, what: str) -> None:
         self.troubles.append(what)
         self._say(f"[red]{what}[/red]")
-
-
-def own_settings(folder: Path) -> Settings:
-    """Settings under which our stack meets nobody else's: free ports, a folder of its own."""
-    names = [name for name in Settings.model_fields if name.endswith("_port")]
-    held: list[socket.socket] = []
-    try:
-        for number in range(_FIRST_PORT, _LAST_PORT):
-            each = socket.socket()
-            try:
-                each.bind(("127.0.0.1", number))
-            except OSError:
-                each.close()
-                continue
-            held.append(each)
-            if len(held) == len(names):
-                break
-        ports = {name: each.getsockname()[1] for name, each in zip(names, held, strict=True)}
-    finally:
-        for each in held:
-            each.close()
-    return Settings(data_dir=folder, task_manager_memory_mb=6_144, **ports)
 
 
 def _settled_ms() -> int:

@@ -32,7 +32,8 @@ from rich.console import Console
 from benchmarks.contenders.engine import Engine
 from benchmarks.control import control as shipped
 from benchmarks.latency import Load, Measured, Plan, Session
-from benchmarks.run import own_settings
+from benchmarks.run import MEMORY_MB
+from benchmarks.servers import free_settings
 from jobs.kafka import producer, read_to_end
 from jobs.settings import Settings
 from jobs.stack.local import LocalStack
@@ -143,7 +144,7 @@ def control() -> list[tuple[str, bytes]]:
 def measure(rounds: int, seconds: int, console: Console) -> dict[str, Any]:
     """Run plain, swapped, swapped, plain in each round; judge every decision of all legs."""
     folder = Path(tempfile.mkdtemp(prefix="beckon-swap-"))
-    settings = own_settings(folder)
+    settings = free_settings(folder, task_manager_memory_mb=MEMORY_MB)
     stack = LocalStack(settings)
     records = control()
     loads = [Load(RATE, FIRST_S, FIRST_S - 1)]

@@ -7,9 +7,10 @@ from collections.abc import Iterator
 import hypothesis
 import pytest
 
+from benchmarks.control import shipped
+from benchmarks.live import TAOBAO, Live, live, shop_events
+from benchmarks.servers import free_settings, running
 from jobs.settings import Settings
-from tests.live import TAOBAO, Live, live, shipped, shop_events
-from tests.servers import free_settings, running
 from tests.shop import SHOP_EVENTS, Shop, on_share, visit
 
 # How long an example takes says more about the machine than about the code.
@@ -35,7 +36,7 @@ def stream(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
         checkpoint_interval_ms=1_000,
         task_manager_memory_mb=2_048,
     )
-    with live(settings, [*shipped(settings), on_share()]) as found:
+    with live(settings, [*shipped(), on_share()]) as found:
         yield found
 
 

@@ -12,9 +12,10 @@ from typing import Any
 
 import pytest
 
+from benchmarks.servers import free_settings, running
 from jobs import kafka
+from jobs.demo.services import environment
 from jobs.settings import Settings
-from tests.servers import environment, free_settings, running
 
 PATIENCE_S = 90
 _LINE = re.compile(r'([a-z_]+)(\{[a-z]+="[^"]*"\})? (\S+)')

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from benchmarks.live import Live, Place
 from operators.shard import shard_of
 from schemas.control import Campaign, EventTrigger
 from schemas.learning_rules import Learning
 from tests.builders import HOUR, on_cart
-from tests.live import Live, Place
 
 SHOP_EVENTS = 3_000
 Event = dict[str, Any]

@@ -14,6 +14,7 @@ import msgspec
 
 from benchmarks.day import events
 from benchmarks.day.rules import POLICY
+from benchmarks.live import Live
 from benchmarks.workload import Message
 from jobs import kafka
 from jobs.run import start_stream, stop_stream
@@ -22,7 +23,6 @@ from jobs.stack.local import LocalStack
 from schemas import topics
 from schemas.audit import AuditRecord, Outcomes
 from schemas.wire import encode
-from tests.live import Live
 
 KILLED_IN: Final = (0, 1, 3)
 """The parts of the day in which the TaskManager is killed."""

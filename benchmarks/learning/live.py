@@ -21,82 +21,49 @@ import json
 import random
 import shutil
 import subprocess
-import sys
 import tempfile
 import time
-from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from threading import Event
-from typing import Any, Final, cast
-
-from msgspec.structs import replace
+from typing import Any, Final
 
 from benchmarks.learning import account, response
+from benchmarks.learning.stage import (
+    Past,
+    Sizes,
+    archived,
+    everything,
+    no_caps,
+    now_ms,
+    play,
+    proof_model,
+    settle,
+    speaks_at,
+    stage,
+    tell,
+    times_sent,
+    training_rows,
+)
+from benchmarks.live import Live
 from jobs import kafka
 from jobs.archive.parity import CHECKED, MISMATCHED, UNKNOWN
-from jobs.archive.read import days, read_day
-from jobs.archive.tables import BY_TOPIC, EXAMPLES
 from jobs.archive.write import read_manifest
 from jobs.cli import stop_in_order
-from jobs.demo.command import demo_control, publish
+from jobs.demo.command import publish
 from jobs.demo.services import command, environment, service, start
-from jobs.ledger import read_ledger
-from jobs.market.clock import EventClock
 from jobs.market.market import Market
-from jobs.run import start_stream, stop_stream
 from jobs.settings import Settings
 from jobs.simulator import Schedule, Simulator
 from jobs.views import open_view
 from schemas import topics
-from schemas.control import Campaign, ControlRecord, EventTrigger, Policy, Posterior
+from schemas.control import Posterior
 from schemas.wire import encode
-from scoring.features import FEATURES
-from scoring.onnx_export import model_record
-from tests.live import Live
-from tests.servers import free_settings, running
 
 PARTS: Final = ("hour", "kills", "response", "parity", "views")
-KILLS: Final = 3
-CHANNELS: Final = ("sms", "push", "email")
-_LAG_MS: Final = 900_000
-_DAY_MS: Final = 86_400_000
-_PATIENCE_S: Final = 150.0
 _ARCHIVE: Final = ("archive", "--every-s", "2")
-
-
-class Sizes:
-    """How much of everything; less for a test."""
-
-    def __init__(self, *, small: bool = False) -> None:
-        self.seconds = 25 if small else 60
-        self.rate = 300 if small else 600
-        self.kills = 2 if small else KILLS
-        self.clicks_s = 8 if small else 25
-        self.examples = 3_000 if small else 100_000
-        self.customers = 3_000 if small else 20_000
-
-
-@contextmanager
-def stage(folder: Path) -> Iterator[Live]:
-    """The stream on servers of its own, with a projector for Redis."""
-    settings = free_settings(folder, checkpoint_interval_ms=2_000, task_manager_memory_mb=2_048)
-    with running(settings, "kafka", "redis", "flink") as stack:
-        kafka.ensure_topics(settings)
-        publish(settings, control(settings))
-        start_stream(settings, fresh=True)
-        tell("Kafka, Redis and Flink are up, the stream runs")
-        with service(settings, "projector", "--store", "redis"):
-            yield Live(settings, stack)
-            stop_stream(settings)
-
-
-def control(settings: Settings) -> list[ControlRecord]:
-    """The shipped campaigns, and a first model."""
-    return [*demo_control(settings), _model(0)]
 
 
 def prove(
@@ -109,7 +76,7 @@ def prove(
         steps: dict[str, Callable[[], dict[str, Any]]] = {
             "hour": lambda: hour(stream, sizes),
             "kills": lambda: kills(stream, sizes, draw),
-            "response": lambda: responded(stream, sizes),
+            "response": lambda: response.responded(stream, sizes.clicks_s),
             "parity": lambda: parity(stream, sizes),
             "views": lambda: views(stream),
         }
@@ -118,19 +85,6 @@ def prove(
             found |= steps[part]()
             tell(f"{part}: {time.monotonic() - began_s:.0f} s")
     return found
-
-
-class Past(Schedule, frozen=True):
-    """A market whose events happened a while ago, so that their time alone moves the clocks.
-
-    Event time that runs fast meets the wall clock at the end; shards of such events would count as
-    live by then, and the wall clock would move them ahead of what is still to come.
-    """
-
-    def clock(self, now_s: float) -> EventClock:
-        """As of any schedule, but `_LAG_MS` before."""
-        met = super().clock(now_s)
-        return EventClock(met.wall_start_s, met.event_start_ms - _LAG_MS, met.scale)
 
 
 def hour(stream: Live, sizes: Sizes) -> dict[str, Any]:
@@ -173,7 +127,7 @@ def what_if(stream: Live, began_ms: int) -> dict[str, Any]:
     """What other campaigns with another model would have kept, and another policy earned."""
     settings = stream.settings
     model = settings.data_dir / "other-model.json"
-    model.write_bytes(encode(_model(9)))
+    model.write_bytes(encode(proof_model(9)))
     file = settings.infra / "campaigns" / "examples" / "five-searches.yaml"
     span = began_ms, now_ms()
     others = _replayed(settings, *span, "--campaigns", str(file), "--model", str(model))
@@ -223,41 +177,6 @@ def kills(stream: Live, sizes: Sizes, draw: random.Random) -> dict[str, Any]:
     }
 
 
-def play(stream: Live, sizes: Sizes, schedule: Schedule, seed: int) -> Simulator:
-    """Run a market against the stream, answers and all."""
-    market = Market(seed, sizes.customers)
-    simulator = Simulator(stream.settings, market, schedule)
-    simulator.run(Event(), settle_s=3.0)
-    return simulator
-
-
-def settle(stream: Live) -> None:
-    """Wait until every input has its end and nothing more is learned."""
-    deadline_s = time.monotonic() + _PATIENCE_S
-    while not read_ledger(stream.settings).balanced:
-        if time.monotonic() > deadline_s:
-            raise SystemExit("some inputs have no end")
-        time.sleep(0.5)
-    seen = -1
-    while (now := kafka.watermarks(stream.settings, [topics.CONTROL])[topics.CONTROL, 0][1]) > seen:
-        seen = now
-        time.sleep(1.5)
-
-
-def everything(stream: Live) -> Iterator[account.Read]:
-    """All that the account is made of."""
-    for message in kafka.read_to_end(stream.settings, account.READ):
-        topic, partition = kafka.place_of(message)
-        key = (message.key() or b"").decode("utf-8", "replace")
-        offset = cast(int, message.offset())
-        yield account.Read(topic, partition, offset, message.timestamp()[1], key, message.value())
-
-
-def times_sent(stream: Live) -> Counter[str]:
-    """How often each decision was published; one that is decided again must not be so again."""
-    return Counter(each["decision_id"] for each in stream.records(topics.DECISIONS))
-
-
 def _replayed(settings: Settings, from_ms: int, to_ms: int, *more: str) -> str:
     """What ``beckon replay --topic`` says, whether the digests were equal or not."""
     words = ("replay", "--topic", topics.EVENTS, "--from", _moment(from_ms), "--to", _moment(to_ms))
@@ -274,103 +193,15 @@ def _moment(ms: int) -> str:
     return datetime.fromtimestamp(ms / 1_000, UTC).isoformat()
 
 
-def archived(settings: Settings) -> None:
-    """Wait until the archive has all of the topics."""
-    marks = kafka.watermarks(settings, list(BY_TOPIC))
-    ends = {f"{topic}/{number}": high for (topic, number), (_, high) in marks.items() if high}
-    deadline_s = time.monotonic() + _PATIENCE_S
-    while True:
-        offsets = read_manifest(settings.archive).offsets
-        if all(offsets.get(name, 0) >= end for name, end in ends.items()):
-            return
-        if time.monotonic() > deadline_s:
-            raise SystemExit(f"the archive came only to {offsets}")
-        time.sleep(0.5)
-
-
-def training_rows(settings: Settings) -> tuple[set[str], int]:
-    """Decisions whose example is archived, and records that are kept more than once."""
-    root = settings.archive
-    places: Counter[tuple[int, int]] = Counter()
-    kept: set[str] = set()
-    for day in days(root, EXAMPLES):
-        rows = read_day(root, EXAMPLES, day, ["topic_partition", "topic_offset", "decision_id"])
-        columns = [rows[name].to_pylist() for name in rows.column_names]
-        for partition, offset, name in zip(*columns, strict=True):
-            places[partition, offset] += 1
-            kept.add(name)
-    return kept, sum(count > 1 for count in places.values())
-
-
-def responded(stream: Live, sizes: Sizes) -> dict[str, Any]:
-    """Clicks at a steady pace, and when decisions came to know of them."""
-    name = "on-share"
-    speaks = _campaign(name, "share")
-    publish(stream.settings, [speaks, _policy(2)])
-    began_ms = now_ms()
-    answer_at_once(stream, sizes.clicks_s, name)
-    settle(stream)
-    found = response.responses(
-        (each for each in everything(stream) if each.at_ms >= began_ms), name
-    )
-    used = [each.used_ms for each in found]
-    told = [each.published_ms for each in found]
-    return {
-        "responses": len(found),
-        "posterior_p50_ms": response.percentile(used, 50),
-        "posterior_p99_ms": response.percentile(used, 99),
-        "posterior_published_p99_ms": response.percentile(told, 99),
-    }
-
-
-def answer_at_once(stream: Live, seconds: float, campaign: str) -> None:
-    """Let customers share things, three hundred times a second; click on a tenth of the messages.
-
-    A click goes out the moment its decision is read.
-    """
-    draw = random.Random(3)
-    out = kafka.producer(stream.settings)
-    reader = kafka.consumer(stream.settings, "beckon-proof-clicks")
-    kafka.read_from_now(reader, [topics.DECISIONS])
-    users = [f"sharer-{number}" for number in range(2_000)]
-    consent = {"marketing": True, "sms": True, "push": True, "email": True}
-    for user in users:
-        login = {"event_id": f"in-{user}", "user_id": user, "action": "login", "ts": now_ms()}
-        out.produce(topics.EVENTS, json.dumps({**login, "consent": consent}), user)
-    out.flush()
-    began_s = time.monotonic()
-    sent = 0
-    while (elapsed_s := time.monotonic() - began_s) < seconds + 2:
-        while sent < min(elapsed_s, seconds) * 300:
-            user = draw.choice(users)
-            event = {"event_id": f"sh-{sent}", "user_id": user, "action": "share", "ts": now_ms()}
-            out.produce(topics.EVENTS, json.dumps(event), user)
-            sent += 1
-        for message in reader.consume(100, 0.002):
-            decision = json.loads(message.value() or b"{}")
-            if decision["campaign_id"] != campaign or decision["status"] != "send":
-                continue
-            if draw.random() < 0.1:
-                name = decision["decision_id"]
-                click = {
-                    "outcome_id": f"c-{name}", "user_id": decision["user_id"], "kind": "clicked",
-                    "ts": now_ms(), "decision_id": name,
-                }  # fmt: skip
-                out.produce(topics.OUTCOMES, json.dumps(click), decision["user_id"])
-        out.poll(0)
-    reader.close()
-    out.flush()
-
-
 def parity(stream: Live, sizes: Sizes) -> dict[str, Any]:
     """Decisions at full speed under models that change; the archive computes each score again."""
     settings = stream.settings
-    speaks = [_campaign(f"on-{action}", action) for action in ("view", "cart", "search")]
-    publish(settings, [*speaks, _policy(3)])
+    speaks = [speaks_at(f"on-{action}", action) for action in ("view", "cart", "search")]
+    publish(settings, [*speaks, no_caps(3)])
     before = read_manifest(settings.archive).counted
     with service(settings, *_ARCHIVE):
         for part in range(4):
-            publish(settings, [_model(part + 1)])
+            publish(settings, [proof_model(part + 1)])
             market = Market(20 + part, sizes.customers)
             events = Schedule.of("max", None, round(sizes.examples * 0.5))
             Simulator(settings, market, events, answers=False).run(Event())
@@ -412,32 +243,6 @@ def views(stream: Live) -> dict[str, Any]:
         "champion_log_loss": None if shadow is None else round(shadow.champion_log_loss, 5),
         "decided_by_others_than_the_champion": len(by_the_stream),
     }
-
-
-def _campaign(name: str, action: str) -> Campaign:
-    return Campaign(
-        name, 1, name, EventTrigger((action,)), CHANNELS, cooldown_ms=0,
-        attribution_window_ms=_DAY_MS, updated_ms=now_ms(),
-    )  # fmt: skip
-
-
-def _policy(version: int) -> Policy:
-    """No caps, so that every cause to speak is one."""
-    return replace(Policy(), version=version, caps=(), holdout_ratio=0.0, updated_ms=now_ms())
-
-
-def _model(number: int) -> Any:
-    draw = random.Random(number)
-    weights = [draw.uniform(-0.3, 0.3) for _ in FEATURES]
-    return model_record(weights, -2.5, f"proof-{number}", updated_ms=now_ms())
-
-
-def now_ms() -> int:
-    return time.time_ns() // 1_000_000
-
-
-def tell(text: str) -> None:
-    print(f"{time.strftime('%H:%M:%S')}  {text}", file=sys.stderr, flush=True)
 
 
 def figures(*, small: bool = False, only: Sequence[str] = PARTS, seed: int = 1) -> dict[str, Any]:

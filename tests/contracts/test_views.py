@@ -9,6 +9,7 @@ from uuid import uuid4
 
 import pytest
 
+from benchmarks.servers import free_settings
 from jobs.views import URLS, open_view
 from schemas.errors import StoreUnavailable
 from schemas.wire import encode
@@ -17,7 +18,6 @@ from state.stores.base import Batch, View
 from state.stores.learned import Learned, Lesson
 from state.stores.memory import MemoryView
 from tests.published import NOON_MS, batch, decision, fact, mix, posterior, profile, shadow, story
-from tests.servers import free_settings
 
 ON_SERVERS = [pytest.param(name, marks=pytest.mark.stack) for name in STORES]
 

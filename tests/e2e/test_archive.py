@@ -11,6 +11,7 @@ from contextlib import AbstractContextManager
 import pyarrow.parquet as pq
 import pytest
 
+from benchmarks.servers import free_port
 from jobs import kafka
 from jobs.archive.parity import CHECKED, MISMATCHED
 from jobs.archive.read import days, files, read_day
@@ -25,7 +26,6 @@ from scoring.features import FEATURES
 from scoring.model import verify
 from scoring.onnx_export import model_record
 from tests.processes import PATIENCE_S, command, metrics, service, settings_with
-from tests.servers import free_port
 from tests.unit.archive.rows import AT, example, reward
 
 pytestmark = pytest.mark.stack

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.servers import free_settings, running
 from jobs.campaigns import commands as campaigns
 from jobs.campaigns.changes import history, plan, publish
 from jobs.campaigns.changes import running as in_force
@@ -19,7 +20,6 @@ from schemas.audit import Outcomes
 from schemas.errors import UserMistake
 from schemas.topics import AUDIT, CONTROL, DECISIONS, EVENTS, INPUTS
 from schemas.wire import decode_event, encode
-from tests.servers import free_settings, running
 
 pytestmark = pytest.mark.stack
 

@@ -13,10 +13,10 @@ from benchmarks.contenders.plain_loop import PlainLoop
 from benchmarks.contenders.tutorial import Tutorial
 from benchmarks.control import control
 from benchmarks.drain import Backlog, drain
+from benchmarks.servers import free_settings, running
 from benchmarks.workload import Workload
 from jobs.settings import Settings
 from jobs.stack.local import LocalStack
-from tests.servers import free_settings, running
 
 pytestmark = pytest.mark.stack
 

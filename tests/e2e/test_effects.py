@@ -15,6 +15,7 @@ import pytest
 from msgspec.structs import replace
 from redis import Redis
 
+from benchmarks.servers import free_port
 from jobs import kafka
 from jobs.campaigns.changes import history
 from jobs.campaigns.changes import running as in_force
@@ -30,7 +31,6 @@ from schemas.wire import encode
 from scoring.experiments.assignment import variant_of
 from tests.builders import on_cart, policy
 from tests.processes import PATIENCE_S, command, metrics, service, settings_with
-from tests.servers import free_port
 from tests.unit.scoring.effect.test_tally import AT, decision, example, reward
 
 pytestmark = pytest.mark.stack

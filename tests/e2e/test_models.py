@@ -16,8 +16,11 @@ import pytest
 from msgspec.structs import replace
 from xxhash import xxh3_64_intdigest
 
+from benchmarks.live import Live, eventually
 from benchmarks.prove_nightly import spoil
+from benchmarks.servers import free_settings, running
 from jobs.demo.command import publish
+from jobs.demo.services import environment
 from jobs.kafka import control_snapshot, ensure_topics, producer
 from jobs.models.judge import Verdict
 from jobs.models.registry import Registry
@@ -33,8 +36,6 @@ from schemas.triggers import EventTrigger, SlotTrigger
 from schemas.wire import encode
 from scoring.world import World
 from tests.builders import EVEN, HOUR, MINUTE, on_cart, policy
-from tests.live import Live, eventually
-from tests.servers import environment, free_settings, running
 from tests.unit.models.made import artefact
 
 pytestmark = pytest.mark.stack

@@ -16,8 +16,10 @@ from typing import Any
 
 import pytest
 
+from benchmarks.servers import free_settings, kill, running
 from jobs import kafka, restore
 from jobs.cluster import Cluster
+from jobs.demo.services import environment
 from jobs.run import start_stream, stop_stream
 from jobs.settings import Settings
 from jobs.stack.local import LocalStack
@@ -27,7 +29,6 @@ from schemas.control import control_key
 from schemas.errors import UserMistake
 from schemas.wire import encode
 from tests.builders import on_cart, policy
-from tests.servers import environment, free_settings, kill, running
 
 pytestmark = [pytest.mark.flink, pytest.mark.stack]
 

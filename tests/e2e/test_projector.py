@@ -17,7 +17,9 @@ import pytest
 from confluent_kafka import TopicPartition
 from redis import Redis
 
+from benchmarks.servers import free_settings, kill, running
 from jobs import kafka
+from jobs.demo.services import environment
 from jobs.projector import group
 from jobs.settings import Settings
 from jobs.stack.local import LocalStack
@@ -27,7 +29,6 @@ from state.stores import STORES
 from state.stores.learned import Learned
 from state.stores.memory import MemoryView
 from tests.published import Record, batch, decision, message, mix, posterior, shadow, story
-from tests.servers import environment, free_settings, kill, running
 
 pytestmark = pytest.mark.stack
 

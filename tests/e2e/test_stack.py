@@ -13,10 +13,10 @@ import redis
 from confluent_kafka import Consumer, Producer
 from confluent_kafka.admin import AdminClient, NewTopic
 
+from benchmarks.servers import free_settings, kill
 from jobs.settings import Settings
 from jobs.stack.flink import registered_task_managers
 from jobs.stack.local import LocalStack
-from tests.servers import free_settings, kill
 
 pytestmark = [pytest.mark.stack, pytest.mark.flink]
 

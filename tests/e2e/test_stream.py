@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from benchmarks.bad_input import BadControl, bad_control, bad_inputs
+from benchmarks.live import Live, eventually
 from jobs.demo.command import publish
 from jobs.ledger import read_ledger
 from jobs.run import start_stream, stop_stream
@@ -19,7 +20,6 @@ from schemas.wire import encode
 from scoring.features import FEATURES
 from scoring.onnx_export import model_record
 from tests.judge import by_customer, differences_in_hbase, differences_in_redis
-from tests.live import Live, eventually
 from tests.shop import Shop
 
 pytestmark = [pytest.mark.flink, pytest.mark.stack]

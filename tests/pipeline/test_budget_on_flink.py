@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
+from benchmarks.live import Live, eventually
 from jobs.demo.command import publish
 from schemas import topics
 from schemas.budget import Budget
 from schemas.control import EventTrigger
 from tests.builders import on_cart
-from tests.live import Live, eventually
 
 # The shop's events are years old. They come first, before those of today move the shards' clocks.
 pytestmark = [pytest.mark.flink, pytest.mark.stack, pytest.mark.usefixtures("shop")]

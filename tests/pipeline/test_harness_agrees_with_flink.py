@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
+from benchmarks.control import shipped
+from benchmarks.live import Live
 from jobs.views import open_view
 from tests.harness import Harness
-from tests.live import Live, shipped
 from tests.shop import Shop, on_share
 
 pytestmark = [pytest.mark.flink, pytest.mark.stack]
@@ -18,7 +19,7 @@ pytestmark = [pytest.mark.flink, pytest.mark.stack]
 @pytest.fixture(scope="module")
 def harness(stream: Live, shop: Shop) -> Harness:
     """The harness after the same events under the same campaigns."""
-    made = Harness([*shipped(stream.settings), on_share()])
+    made = Harness([*shipped(), on_share()])
     now_ms = int(time.time() * 1_000)
     made.send(*shop.events, *shop.closing, ingested_ms=now_ms)
     made.tick(now_ms)  # as Flink's timers do: waits that began in a shard's last batch

@@ -8,11 +8,11 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from benchmarks.servers import free_settings, running
 from jobs.analytics.history import clean_day, merged, of_day, read_day
 from jobs.prepare import run
 from jobs.settings import Settings
 from schemas.errors import UserMistake
-from tests.servers import free_settings, running
 from tests.unit.nightly.test_steps import NIGHT, market
 
 pytestmark = [pytest.mark.flink, pytest.mark.stack, pytest.mark.slow]

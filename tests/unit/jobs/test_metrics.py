@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.servers import free_port
 from jobs.archive.archiver import Archiver
 from jobs.archive.write import Archive
 from jobs.effects.process import Effects
@@ -19,7 +20,6 @@ from schemas.errors import UserMistake
 from state.stores.memory import MemoryView
 from tests.processes import figures
 from tests.published import message, shadow
-from tests.servers import free_port
 from tests.unit.jobs.test_projector import FakeConsumer
 
 

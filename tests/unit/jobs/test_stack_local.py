@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from benchmarks.servers import free_port
 from jobs.settings import Settings
 from jobs.stack import commands, local
 from jobs.stack.errors import StackError
@@ -25,12 +26,6 @@ socketserver.TCPServer.allow_reuse_address = True
 socketserver.TCPServer(("127.0.0.1", int(sys.argv[1])), None).serve_forever()
 """
 DIE = "print('I have no disk left'); raise SystemExit(3)"
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @pytest.fixture

@@ -13,11 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from confluent_kafka import TopicPartition
-from msgspec.structs import replace
 from rich.console import Console
 
+from benchmarks.servers import kill
 from jobs import kafka
-from jobs.campaigns.files import read_files
 from jobs.cluster import Cluster
 from jobs.demo.command import publish, servers
 from jobs.demo.services import service
@@ -30,10 +29,8 @@ from jobs.stack.local import LocalStack
 from operators import names
 from operators.shard import shard_of
 from schemas import topics
-from schemas.control import ControlRecord, Policy
+from schemas.control import ControlRecord
 from schemas.wire import encode
-from tests.builders import EVEN
-from tests.servers import kill
 
 PATIENCE_S = 240
 TAOBAO = Path(__file__).parents[2] / "shared" / "data" / "taobao_110300.csv.gz"
@@ -149,15 +146,6 @@ def live(settings: Settings, control: Iterable[ControlRecord]) -> Iterator[Live]
         start_stream(settings, fresh=True)
         with service(settings, "projector"):
             yield Live(settings, LocalStack(settings))
-
-
-def shipped(settings: Settings) -> list[ControlRecord]:
-    """The campaigns and the policy that come with the product, their mixes fixed.
-
-    What is learned, and when, would otherwise be seen in the decisions.
-    """
-    records = [file.record for file in read_files([settings.infra / "campaigns"])]
-    return [replace(each, learning=EVEN) if isinstance(each, Policy) else each for each in records]
 
 
 def shop_events(settings: Settings, path: Path, limit: int | None = None) -> list[dict[str, Any]]:

@@ -1,17 +1,22 @@
-"""Servers of the tests' own: free ports, a directory of their own, gone afterwards."""
+"""Servers of one's own, for tests and benchmarks: free ports, a directory, gone afterwards."""
 
 from __future__ import annotations
 
 import os
+import random
 import signal
 import socket
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Final
 
 from jobs.settings import Settings
 from jobs.stack.local import LocalStack
+
+_FIRST_PORT: Final = 20_000
+_LAST_PORT: Final = 32_000
 
 
 def free_settings(folder: Path, **fields: object) -> Settings:
@@ -21,27 +26,33 @@ def free_settings(folder: Path, **fields: object) -> Settings:
         for name, field in Settings.model_fields.items()
         if name.endswith("_port") and field.default
     ]
-    with ExitStack() as held:
-        sockets = [held.enter_context(socket.socket()) for _ in names]
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
-        ports = {name: each.getsockname()[1] for name, each in zip(names, sockets, strict=True)}
+    ports = dict(zip(names, free_ports(len(names)), strict=True))
     return Settings(data_dir=folder, **{**ports, **fields})  # type: ignore[arg-type]
 
 
+def free_ports(count: int) -> list[int]:
+    """Ports of loopback that nobody listens on.
+
+    They lie below those that the system gives to connections, which could take one before its
+    server does; where the search begins is left to chance, so that two at once do not meet.
+    """
+    first = random.SystemRandom().randrange(_FIRST_PORT, _LAST_PORT)
+    with ExitStack() as held:
+        found: list[int] = []
+        for port in (*range(first, _LAST_PORT), *range(_FIRST_PORT, first)):
+            try:
+                held.enter_context(socket.socket()).bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            found.append(port)
+            if len(found) == count:
+                break
+        return found
+
+
 def free_port() -> int:
-    """A port of loopback that nobody listens on."""
-    with socket.socket() as held:
-        held.bind(("127.0.0.1", 0))
-        return int(held.getsockname()[1])
-
-
-def environment(settings: Settings) -> dict[str, str]:
-    """The environment in which our own processes have these settings."""
-    given = {
-        f"BECKON_{name.upper()}": str(getattr(settings, name)) for name in settings.model_fields_set
-    }
-    return {**os.environ, **given}
+    """One such port."""
+    return free_ports(1)[0]
 
 
 @contextmanager
