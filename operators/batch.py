@@ -217,6 +217,9 @@ class Batch:
         early.active = False
 
     def _fire(self, clock_ms: int) -> None:
+        """Do what is due, a wait too that this very batch began."""
+        for user_id, (customer, _) in self.touched.items():
+            self._note_wake(user_id, customer)
         for user_id in self.due.pop_due(clock_ms):
             customer = self._touch(user_id, clock_ms)
             if self.early.active:
@@ -224,6 +227,13 @@ class Batch:
             book = customer.book
             book.hints = [hint for hint in book.hints if hint > clock_ms]
             self._publish(on_due(user_id, customer, clock_ms, self.world, self.purse))
+            self._note_wake(user_id, customer)
+
+    def _note_wake(self, user_id: str, customer: Customer) -> None:
+        wake_ms, hints = customer.book.wake_at_ms(), customer.book.hints
+        if wake_ms is not None and (not hints or wake_ms < hints[0]):
+            hints.insert(0, wake_ms)
+            self.due.add(user_id, wake_ms)
 
     def _tend(self, now_ms: int) -> None:
         self.purse.tend(now_ms, self.world.metered, self.world.policy)
@@ -261,10 +271,6 @@ class Batch:
         changed, stored = unpublished.since, self.stored
         for user_id, (customer, since) in self.touched.items():
             book = customer.book
-            wake_ms, hints = book.wake_at_ms(), book.hints
-            if wake_ms is not None and (not hints or wake_ms < hints[0]):
-                hints.insert(0, wake_ms)
-                self.due.add(user_id, wake_ms)
             data = dirty[user_id] = customer.encode()
             if user_id not in changed:
                 if book.revision == since:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Final
 
 import msgspec
@@ -75,15 +76,7 @@ class ShardClock(Struct, array_like=True):
 
     def advance(self, lateness_ms: int) -> int:
         """Move the clock to where the partitions allow, never back; returns it."""
-        held_ms, behind = self.ingested_ms - IDLE_MS, self.behind_ms > self.ticked_ms
-        slowest = min(
-            (
-                seen[0]
-                for seen in self.partitions.values()
-                if seen[1] >= held_ms or (behind and self._awaits(seen))
-            ),
-            default=0,
-        )
+        slowest = min((seen[0] for seen in self._waited_for()), default=0)
         if slowest - lateness_ms > self.now_ms:
             self.now_ms = slowest - lateness_ms
         return self.now_ms
@@ -112,14 +105,20 @@ class ShardClock(Struct, array_like=True):
 
     @property
     def read_to_ms(self) -> int:
-        """Up to which Kafka time all partitions have been read that are not silent."""
-        held_ms = self.ingested_ms - IDLE_MS
-        return min((seen[1] for seen in self.partitions.values() if seen[1] >= held_ms), default=0)
+        """Up to which Kafka time all partitions have been read that hold the clock."""
+        return min((seen[1] for seen in self._waited_for()), default=0)
 
     @property
     def is_behind(self) -> bool:
         """Whether there may be records that it has not read yet."""
         return self.behind_ms > self.ticked_ms
+
+    def _waited_for(self) -> Iterator[tuple[int, int, int]]:
+        """The partitions that hold the clock: those not silent, and what may be a backlog."""
+        held_ms, behind = self.ingested_ms - IDLE_MS, self.is_behind
+        for seen in self.partitions.values():
+            if seen[1] >= held_ms or (behind and self._awaits(seen)):
+                yield seen
 
     def _awaits(self, seen: tuple[int, int, int]) -> bool:
         """Whether a partition of a shard that is behind may hold what is not read yet."""
