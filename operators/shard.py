@@ -195,7 +195,7 @@ class Decider:
             if data is not None or self._partitions:
                 clock.resumed(self._partitions)
             published = self._published(clock.wall_ms)
-            self.world.sealed.update((each.decision_id, each) for each in published)
+            self.world.seal(published)
             found = self._shards[name] = Kept(
                 clock,
                 DueList(store.get),

@@ -121,6 +121,11 @@ REASONS: Final[dict[str, Reason]] = {
     "awaiting_budget": Reason(
         "budget", "suppressed", "money was asked of the budget's keeper and has not come yet"
     ),
+    "overtaken": Reason(
+        "arbitration",
+        "suppressed",
+        "what came of this was lost in a crash, and a later decision of the customer was published",
+    ),
     "switched_off": Reason(
         "arbitration", "suppressed", "the channels that are left are switched off"
     ),

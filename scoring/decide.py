@@ -26,6 +26,7 @@ from scoring.gates.arbitration import LOST, appraise, features_of, rank
 from scoring.gates.base import decision_id, is_transactional
 from scoring.gates.channel import Choice, choose
 from scoring.model import PRIOR_VERSION
+from scoring.overtaken import OVERTAKEN, is_overtaken
 from scoring.rewards import expiry
 from scoring.words import because
 from scoring.world import World, is_audited
@@ -137,6 +138,8 @@ class _Moment:
             self._make_again(candidate, sealed)
             return
         reason = first_refusal(world.chain(spec).gates, candidate)
+        if reason is None and world.standing and is_overtaken(candidate, world):
+            reason = OVERTAKEN
         if reason is None:
             candidate.considered = not candidate.held_out
             reason = self._appraise(candidate)

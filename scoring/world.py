@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import UTC
 from math import inf
 from typing import Final
@@ -70,6 +71,8 @@ class World:
 
     ``sealed`` holds decisions that a run before this one had already published after the state we
     resumed from was saved: they are made again as they were, whatever has been learned since.
+    ``standing`` are the same by customer, None where they are not all that was published, as in a
+    replay that takes some for granted; `seal` adds to both.
     ``campaigns`` are the active ones by id, ``sales`` what the night expects of each item in a day.
     ``shops`` are those of each chain, and ``every_shop`` all of them under ``<chain>/<id>``;
     ``lists`` is what to recommend, by the list's id and what it goes with.
@@ -94,6 +97,7 @@ class World:
         self.segmentation: Segmentation | None = None
         self.prices: Prices | None = None
         self.sealed: dict[str, Decision] = {}
+        self.standing: dict[str, list[Decision]] | None = {}
         self.leases = Leases()
         self.metered: tuple[Campaign, ...] = ()
         self.audited_share = AUDITED_SHARE
@@ -112,6 +116,14 @@ class World:
         if found is None:
             found = self._index = index(self.campaigns.values())
         return found
+
+    def seal(self, published: Iterable[Decision]) -> None:
+        """Let these decisions stand as they were published, those that do not do so yet."""
+        for decision in published:
+            if decision.decision_id not in self.sealed:
+                self.sealed[decision.decision_id] = decision
+                if self.standing is not None:
+                    self.standing.setdefault(decision.user_id, []).append(decision)
 
     def case(self, spec: Campaign, profile: Profile, at_ms: int) -> int:
         """The context to choose a channel in, `NO_CASE` where the policy has no use for one."""

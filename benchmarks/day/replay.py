@@ -52,6 +52,7 @@ def replay(
         lambda _saved_ms: paid,
         inherited={},
     )
+    decider.world.standing = None
     stores: defaultdict[str, MemoryStore] = defaultdict(MemoryStore)
     for part in parts:
         for shard, batch in batches(part):

@@ -11,8 +11,10 @@ import pytest
 
 from operators.shard import SEPARATOR, Decider, DeciderConfig, MemoryStore, shard_of
 from schemas import topics
+from schemas.control import Cap
 from schemas.decision import Decision
 from schemas.event import MAX_EVENT_BYTES
+from schemas.triggers import DAY_MS, EventTrigger
 from schemas.wire import encode
 from state.customer import TAIL_LONG, Customer
 from tests.builders import EVEN, HOUR, MINUTE, abandonment, on_cart, policy, viewed_again
@@ -159,6 +161,30 @@ def test_a_decision_published_before_a_crash_is_made_again_as_it_was() -> None:
     [again] = second.send(opening, cart)
     assert (again["channel"], again["propensity"]) == (other, 0.25)
     assert second.customer("ann").book.exposures[0].channel == other
+
+
+def test_what_came_to_nothing_before_a_crash_does_so_again_beside_what_was_published() -> None:
+    """A campaign that began during the crash must not spend caps that later messages used."""
+    capped = policy(caps=(Cap(2, DAY_MS),))
+    payloads = [
+        consenting(),
+        event(action="search", ts=NOON_MS),
+        event(action="cart", ts=NOON_MS + MINUTE),
+        event(action="cart", ts=NOON_MS + 2 * MINUTE),
+        event(action="search", ts=NOON_MS + 3 * MINUTE),
+    ]
+    first = Harness([capped, on_cart()])
+    published = first.send(*payloads)
+    assert len(published) == 2
+    new = on_cart(id="on-search", trigger=EventTrigger(("search",)))
+    second = Harness(
+        [capped, on_cart(), new], sealed=[msgspec.convert(each, Decision) for each in published]
+    )
+    second.decider.world.audited_share = 1
+    again = second.send(*payloads)
+    assert [each["decision_id"] for each in again] == [each["decision_id"] for each in published]
+    refused = [each["reason"] for each in second.outputs[topics.AUDIT] if "reason" in each]
+    assert refused == ["overtaken", "global_cap"]
 
 
 def test_a_shard_asks_for_what_was_published_since_the_tick_before_it_was_saved() -> None:
