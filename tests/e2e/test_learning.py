@@ -58,6 +58,7 @@ def test_redis_shows_what_was_learned_and_the_challenger_which_decides_nothing(
 def test_what_was_decided_is_decided_again_to_the_byte(figures: dict[str, Any]) -> None:
     assert figures["replayed"] > 100
     assert figures["digest_equal"]
+    assert figures["digest_equal_over_kills"]
 
 
 def test_deciding_again_sends_nothing_and_moves_nothing(figures: dict[str, Any]) -> None:
