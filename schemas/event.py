@@ -105,10 +105,11 @@ class Traits(Struct, frozen=True, omit_defaults=True):
     """What the producer knows of the customer; phone, e-mail and name are masked on arrival.
 
     From ``segment`` on they are what the night concludes: the segment, the likelihood that the
-    customer is lost, the best hour of their day to speak, a gender and how sure that is, the money
-    expected of them in the next 90 days, what they care about more than others do, and the items
-    picked for them (both by weight, separated by spaces). ``gone`` names those of them that it said
-    before and says no more, separated by spaces.
+    customer is lost, the best hour of their day to speak, a gender, a home region and a spending
+    power (low, middle or high), each with how sure that is, the money expected of them in the next
+    90 days, what they care about more than others do, and the items picked for them (both by
+    weight, separated by spaces). ``gone`` names those of them that it said before and says no more,
+    separated by spaces.
     """
 
     gender: Label | None = None
@@ -131,6 +132,10 @@ class Traits(Struct, frozen=True, omit_defaults=True):
     best_hour: Annotated[int, Meta(ge=0, le=23)] | None = None
     predicted_gender: Label | None = None
     gender_confidence: Annotated[float, Meta(ge=0, le=1)] | None = None
+    predicted_region: Label | None = None
+    region_confidence: Annotated[float, Meta(ge=0, le=1)] | None = None
+    spending_power: Label | None = None
+    spending_confidence: Annotated[float, Meta(ge=0, le=1)] | None = None
     clv: Money | None = None
     interests: Label | None = None
     picks: Annotated[str, Meta(max_length=1_024)] | None = None

@@ -128,6 +128,8 @@ _NUMBERS: Final = {
     "churn_risk": _REAL,
     "best_hour": _WHOLE,
     "gender_confidence": _REAL,
+    "region_confidence": _REAL,
+    "spending_confidence": _REAL,
     "clv": _REAL,
 }
 

@@ -11,6 +11,7 @@ from jobs.nightly.base import Fact, StepReport, StepStopped, Table
 from jobs.nightly.context import Context
 from jobs.trainers import gender
 from jobs.trainers.base import Matrix, Sample
+from jobs.trainers.tag import LEAST_CONFIDENCE
 
 TAGS_FILE: Final = "tags.parquet"
 MOST_WORDS: Final = 48
@@ -70,7 +71,7 @@ def run(context: Context) -> StepReport:
                 Fact("concluded of", len(table), f"of {int(unknown.sum()):,} who did not tell it"),
                 Fact("not asked", refused, "did not agree to marketing"),
                 Fact("withheld", len(asked) - len(table),
-                     f"less sure than {gender.LEAST_CONFIDENCE}"),
+                     f"less sure than {LEAST_CONFIDENCE}"),
             ),
         ),
         tables=(

@@ -1,8 +1,4 @@
-"""A static tag out of behaviour: the gender of customers who did not tell it, and how sure that is.
-
-It learns from those who told it and judges itself by those of them who came last. What is said of a
-customer is only what the model is sure enough of; the caller leaves out who did not agree.
-"""
+"""The likely gender of customers who did not tell it; see `jobs.trainers.tag`."""
 
 from __future__ import annotations
 
@@ -10,73 +6,10 @@ from typing import Final
 
 import numpy as np
 
-from jobs.trainers.base import Matrix, Sample, Setup, Trained, Trainer, named
-from jobs.trainers.card import Card, data_window, evidence
-from jobs.trainers.ctr_study import sigmoid
-from jobs.trainers.learned import learned, run
-from jobs.trainers.linear import fit_logistic
-
-LEAST_CONFIDENCE: Final = 0.7
-"""Below it nothing is said: a wrong guess offends, and none costs nothing."""
+from jobs.trainers.base import Matrix, Trainer
+from jobs.trainers.tag import LEAST_CONFIDENCE, About, fitting
 
 POSITIVE, NEGATIVE = "female", "male"
-LEVELS: Final = (0.5, 0.6, 0.7, 0.8, 0.9)
-
-
-def fit(sample: Sample, setup: Setup) -> Trained:
-    """Rows are customers who told it, by when they were first seen; see `Trainer`."""
-    from jobs.trainers import graphs
-
-    sample.check()
-    found = fit_logistic(sample, setup.quick)
-    x, y, cut = sample.features, sample.target, found.cut
-    scores = sigmoid(found.linear.logits(x[cut:]))
-    data = graphs.linear(found.linear.weights.tolist(), found.linear.bias, "sigmoid")
-    rate = float(y[: found.trained].mean())
-    card = Card(
-        purpose="the likely gender of a customer who did not tell it, to choose words and pictures",
-        not_for="prices, credit, eligibility; customers who told it; any without marketing consent",
-        window=data_window(sample.at_ms),
-        rows=len(y),
-        trained_until_ms=int(sample.at_ms[cut - 1]),
-        baseline="the more frequent one for everybody",
-        notes=(
-            f"logistic regression on shares of interest, C = {found.c}; Platt slope "
-            f"{found.platt[0]:.4f}, shift {found.platt[1]:+.4f}, folded into the weights",
-            f"withheld below a confidence of {LEAST_CONFIDENCE}",
-            f"importance is the log-odds of {POSITIVE} that one standard deviation moves",
-        ),
-        folds=tuple(found.searched[found.c]),
-        importance=sorted(
-            zip(sample.names, (found.linear.weights * x.std(axis=0)).tolist(), strict=True),
-            key=lambda pair: -abs(pair[1]),
-        ),
-        parity=float(np.abs(run(data, x[cut:]) - scores).max()),
-        **evidence(sample, cut, y[cut:], scores, rate, setup),
-    )
-    version = named(setup.version, data)
-    model = learned("gender", version, data, sample.names, x[cut:], setup.updated_ms)
-    tables = {
-        "Confidence and what it costs": (
-            ("least confidence", "told of", "right", "right if all were the more frequent"),
-            told(y[cut:], scores),
-            f"on the customers who came last; below {LEAST_CONFIDENCE} nothing is said",
-        )
-    }
-    return Trained(model, card, tables)
-
-
-def told(labels: Matrix, scores: Matrix) -> list[tuple[float, float, float | None, float]]:
-    """Of each least confidence: the share of customers of whom something is said, and how much of
-    it is right.
-    """
-    rows = []
-    usual = float(max(labels.mean(), 1 - labels.mean()))
-    for level in LEVELS:
-        sure = np.maximum(scores, 1 - scores) >= level
-        right = float(((scores >= 0.5) == (labels == 1))[sure].mean()) if sure.any() else None
-        rows.append((level, float(sure.mean()), right, usual))
-    return rows
 
 
 def conclude(scores: Matrix) -> tuple[list[str | None], Matrix]:
@@ -89,4 +22,15 @@ def conclude(scores: Matrix) -> tuple[list[str | None], Matrix]:
     return words, confidence
 
 
-TRAINER: Final = Trainer("chance", fit)
+TRAINER: Final = Trainer(
+    "chance",
+    fitting(
+        About(
+            "gender",
+            POSITIVE,
+            "the likely gender of a customer who did not tell it, to choose words and pictures",
+            "prices, credit, eligibility; customers who told it; any without marketing consent",
+            "the more frequent one for everybody",
+        )
+    ),
+)

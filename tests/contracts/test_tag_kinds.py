@@ -55,6 +55,7 @@ def full(number: int, ts: int, label: str = "x", action: str | None = None) -> F
 
     dates = {"member_until_ms": NOW_MS, "payment_due_ms": NOW_MS, "signup_ms": START_MS}
     concluded = {"churn_risk": 0.5, "best_hour": 20, "gender_confidence": 0.9, "clv": 812.5}
+    concluded |= {"region_confidence": 0.8, "spending_confidence": 0.75}
     numbers = {"birth_year": 1990, **dates, **concluded}
     return Fact(
         ts=ts,

@@ -16,7 +16,8 @@ from jobs.nightly import STEPS, gender, told
 from jobs.nightly.context import Context
 from jobs.nightly.runner import run_step
 from jobs.nightly.tags import payloads
-from jobs.trainers.gender import LEAST_CONFIDENCE, conclude
+from jobs.trainers.gender import conclude
+from jobs.trainers.tag import LEAST_CONFIDENCE
 from schemas.wire import decode_event
 
 DAY = date(2026, 11, 26)
