@@ -161,7 +161,8 @@ class RedisView:
         return next((answer for answer in answers if isinstance(answer, RedisError)), None)
 
     def _away(self, error: RedisError) -> StoreUnavailable:
-        return StoreUnavailable(f"Redis at {self._where}: {type(error).__name__}: {error}")
+        said = str(error).rstrip(".")
+        return StoreUnavailable(f"Redis at {self._where}: {type(error).__name__}: {said}")
 
 
 def _tags_key(user: str) -> str:

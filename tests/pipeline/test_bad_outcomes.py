@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any, NamedTuple
 
 import msgspec
 import pytest
 
+from jobs.ledger import Book
 from schemas import topics
 from schemas.decision import Decision
 from schemas.errors import InvalidRecord
@@ -82,6 +84,31 @@ def test_an_answer_that_comes_twice_counts_once() -> None:
     assert [end[3:] for end in stream.ends()[-3:]] == [("updated", ""), *[("duplicate", "")] * 2]
     assert [each["kind"] for each in stream.outputs[topics.REWARDS]] == ["clicked"]
     assert posteriors(stream)[-1]["won"] == [1.0]
+
+
+def test_the_ledger_counts_each_wrong_answer_by_its_reason_and_balances() -> None:
+    stream = fresh()
+    answer = answered(stream)
+    for number, bad in enumerate(BAD):
+        wrong = answer | {"outcome_id": f"bad-{number}"} | bad.wrong
+        stream.send(wrong, topic=topics.OUTCOMES, ingested_ms=NOON_MS + HOUR + 1)
+    stream.outcome(**answer)
+    stream.outcome(**answer)
+    ends = stream.ends()
+    book = Book({place: (0, many) for place, many in Counter(end[:2] for end in ends).items()})
+    for audit in stream.outputs[topics.AUDIT]:
+        book.audit(encode(audit))
+    for letter in stream.outputs[topics.DEAD_LETTERS]:
+        book.dead_letter(encode(letter))
+    ledger = book.close()
+    assert ledger.balanced, ledger.faults
+    assert ledger.reasons["unmatched"] == {
+        "unknown_decision": 2, "before_decision": 1, "after_window": 1
+    }  # fmt: skip
+    assert ledger.reasons["dead"] == {"wrong_type": 1, "future_timestamp": 1}
+    assert (ledger.outcomes["unmatched"], ledger.outcomes["dead"]) == (4, 2)
+    assert ledger.outcomes["duplicate"] == 1
+    assert any("before_decision 1" in line for line in ledger.lines())
 
 
 def test_an_answer_that_is_read_before_its_message_was_decided_is_unmatched() -> None:
