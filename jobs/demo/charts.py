@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from html import escape
 from typing import Final
 
@@ -14,18 +14,32 @@ COLOURS: Final = ("#2563eb", "#dc2626", "#059669", "#d97706", "#7c3aed", "#0891b
 Points = Sequence[tuple[float, float | None]]
 
 
-def lines(title: str, unit: str, series: Mapping[str, Points]) -> str:
-    """A line for each series of (x, y); None leaves a gap. ``unit`` is that of y, x is seconds."""
+def lines(
+    title: str,
+    unit: str,
+    series: Mapping[str, Points],
+    when: Callable[[float], str] = lambda x: f"{x:.0f} s",
+) -> str:
+    """A line for each series of (x, y), a dot where it is one point; None leaves a gap.
+
+    ``unit`` is that of y; ``when`` says an x, which is seconds if nothing is said.
+    """
     xs = [x for points in series.values() for x, _ in points]
     ys = [y for points in series.values() for _, y in points if y is not None]
     if not xs or not ys:
         return _frame(title, "<text x='300' y='110'>nothing was measured</text>")
-    left, right, top = min(xs), max(max(xs), min(xs) + 1e-9), max(ys) * 1.08 or 1.0
-    parts = [_grid(top, unit, left, right)]
+    left, last, top = min(xs), max(xs), max(ys) * 1.08 or 1.0
+    right = last if last > left else left + 1
+    parts = [_grid(top, unit, when(left), when(last))]
     for number, (name, points) in enumerate(series.items()):
         colour = COLOURS[number % len(COLOURS)]
         for run in _runs(points):
-            path = " ".join(f"{_x(x, left, right):.1f},{_y(y, top):.1f}" for x, y in run)
+            places = [(f"{_x(x, left, right):.1f}", f"{_y(y, top):.1f}") for x, y in run]
+            if len(places) == 1:
+                [(x, y)] = places
+                parts.append(f"<circle cx='{x}' cy='{y}' r='3' fill='{colour}'/>")
+                continue
+            path = " ".join(map(",".join, places))
             parts.append(
                 f"<polyline points='{path}' fill='none' stroke='{colour}' stroke-width='1.8'/>"
             )
@@ -104,7 +118,7 @@ def _y(y: float, top: float) -> float:
     return HEIGHT - _BOTTOM - y / top * (HEIGHT - _BOTTOM - _TOP)
 
 
-def _grid(top: float, unit: str, left: float, right: float) -> str:
+def _grid(top: float, unit: str, first: str, last: str) -> str:
     parts = []
     for step in range(5):
         value = top * step / 4
@@ -114,9 +128,9 @@ def _grid(top: float, unit: str, left: float, right: float) -> str:
             f"<line x1='{_LEFT}' x2='{WIDTH - _RIGHT}' y1='{y:.1f}' y2='{y:.1f}' stroke='#ddd'/>"
             f"<text x='{_LEFT - 4}' y='{y + 4:.1f}' text-anchor='end'>{escape(label)}</text>"
         )
-    parts.append(f"<text x='{_LEFT}' y='{HEIGHT - 6}'>{left:.0f} s</text>")
+    parts.append(f"<text x='{_LEFT}' y='{HEIGHT - 6}'>{escape(first)}</text>")
     parts.append(
-        f"<text x='{WIDTH - _RIGHT}' y='{HEIGHT - 6}' text-anchor='end'>{right:.0f} s</text>"
+        f"<text x='{WIDTH - _RIGHT}' y='{HEIGHT - 6}' text-anchor='end'>{escape(last)}</text>"
     )
     return "".join(parts)
 

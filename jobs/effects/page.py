@@ -122,33 +122,35 @@ def _charts(each: Campaigned) -> list[str]:
     hours = each.hours
     if not hours:
         return []
-    first_ms = int(hours[0].of)
-    at_s = [(int(line.of) - first_ms) / 1_000 for line in hours]
+    at_ms = [float(line.of) for line in hours]
     found = [
         lines(
             "Money by hour",
             "",
             {
-                name: [(s, getattr(h.counted, name)) for s, h in zip(at_s, hours, strict=True)]
+                name: [(at, getattr(h.counted, name)) for at, h in zip(at_ms, hours, strict=True)]
                 for name in ("revenue", "cost")
             },
+            _hour,
         ),
         lines(
             "Click-through by hour",
             "%",
-            {"clicked": [(s, h.click_through) for s, h in zip(at_s, hours, strict=True)]},
+            {"clicked": [(at, h.click_through) for at, h in zip(at_ms, hours, strict=True)]},
+            _hour,
         ),
     ]
-    gaps = [(s, line.gap) for s, line in zip(at_s, hours, strict=True) if line.gap is not None]
+    gaps = [(at, line.gap) for at, line in zip(at_ms, hours, strict=True) if line.gap is not None]
     if gaps:
         found.append(
             lines(
                 f"{gaps[0][1].metric}: due and reached",
                 "",
                 {
-                    "due": [(s, gap.due) for s, gap in gaps],
-                    "reached": [(s, gap.reached) for s, gap in gaps],
+                    "due": [(at, gap.due) for at, gap in gaps],
+                    "reached": [(at, gap.reached) for at, gap in gaps],
                 },
+                _hour,
             )
         )
     found.append(
@@ -161,3 +163,7 @@ def _charts(each: Campaigned) -> list[str]:
         )
     )
     return found
+
+
+def _hour(at_ms: float) -> str:
+    return moment(int(at_ms))

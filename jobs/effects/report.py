@@ -380,8 +380,3 @@ def gap_sentence(gap: EffectGap) -> str:
     return (
         f"{gap.metric}: {gap.reached:,.1f} of {gap.due:,.1f} due by now, {ahead} {abs(short):,.1f}"
     )
-
-
-def hour_of(line: Line) -> str:
-    """The hour of a line, in UTC."""
-    return moment(int(line.of))

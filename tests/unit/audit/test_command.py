@@ -4,12 +4,21 @@ from pathlib import Path
 
 import pytest
 
+from jobs.audit import command, whatif
 from jobs.audit.command import audit
 from jobs.audit.pins import Entry
 from jobs.audit.whatif import in_force
 from jobs.replay.command import replay
 from schemas.errors import UserMistake
 from schemas.topics import EVENTS
+
+CAMPAIGN = """\
+kind: campaign
+id: third-view
+name: Third view
+trigger: {kind: event, actions: [view], at_least: 3}
+channels: [push]
+"""
 
 
 def test_what_holds_no_inputs_cannot_be_replayed() -> None:
@@ -38,4 +47,30 @@ def test_what_was_in_force_is_the_newest_of_each_key_up_to_then() -> None:
 
 def test_a_policy_is_asked_of_the_log_alone() -> None:
     with pytest.raises(UserMistake, match="leave out --campaigns"):
-        audit([EVENTS], "2h", "", [Path("a.yaml")], None, "uniform")
+        audit([EVENTS], "2h", "", [Path("a.yaml")], "", "uniform")
+
+
+@pytest.fixture
+def nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A broker on which nothing was recorded."""
+    for module in (command, whatif):
+        for name in ("inputs", "control_log", "made", "batches"):
+            monkeypatch.setattr(module, name, lambda _settings: [], raising=False)
+
+
+@pytest.mark.usefixtures("nothing")
+def test_where_nothing_was_recorded_nothing_is_called_equal(tmp_path: Path) -> None:
+    with pytest.raises(UserMistake, match=r"nothing was decided from .* earlier --from"):
+        audit([EVENTS], "2h", "")
+    path = tmp_path / "some.yaml"
+    path.write_text(CAMPAIGN)
+    with pytest.raises(UserMistake, match=r"nothing was recorded from .* earlier --from"):
+        audit([EVENTS], "2h", "", [path])
+
+
+@pytest.mark.parametrize(("since", "until", "named"), [("now", "", "--from"), ("2h", "x", "--to")])
+def test_a_time_that_is_none_is_told_by_the_name_of_its_option(
+    since: str, until: str, named: str
+) -> None:
+    with pytest.raises(UserMistake, match=f"^{named} '"):
+        audit([EVENTS], since, until)

@@ -175,3 +175,10 @@ def test_what_is_bought_without_a_message_is_no_campaign_and_has_no_channel() ->
     assert "organic: bought without a message" in run(effects=effects).output
     [organic] = summarise(effects)
     assert organic.channels == []
+
+
+def test_the_hours_of_a_drawing_are_said_as_times_and_a_single_one_is_seen() -> None:
+    html = page(summarise([WHOLE, HOUR]))
+    assert html.count("2026-03-02 00:00:00Z") >= 4
+    assert "<circle" in html
+    assert " s</text>" not in html
