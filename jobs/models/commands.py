@@ -48,8 +48,14 @@ def list_() -> None:
         Console().print(NONE)
         return
     table = Table("version", "AUC", "log loss", "ECE", "verdict", "in force")
+    damaged = []
     for version in registry.versions():
-        artefact = registry.artefact(version)
+        try:
+            artefact = registry.artefact(version)
+        except UserMistake as mistake:
+            damaged.append(str(mistake))
+            table.add_row(version, "", "", "", "damaged", "")
+            continue
         metrics = artefact.card.metrics
         where = "all" if version == state.champion else ""
         if version == state.champion and state.stage == "all":
@@ -67,6 +73,8 @@ def list_() -> None:
             where,
         )
     Console().print(table)
+    if damaged:
+        raise UserMistake("; ".join(damaged))
 
 
 @app.command()
@@ -237,9 +245,17 @@ def verify(version: Annotated[str | None, typer.Argument()] = None) -> None:
     """Prove artefacts as the stream would: seal, graph, features, golden vectors."""
     registry = _registry()
     names = [version] if version else registry.versions()
+    damaged = []
     for name in names:
-        registry.artefact(name)
-        Console().print(f"{name}: whole")
+        try:
+            registry.artefact(name)
+        except UserMistake as mistake:
+            damaged.append(str(mistake))
+            Console().print(f"{name}: damaged")
+        else:
+            Console().print(f"{name}: whole")
+    if damaged:
+        raise UserMistake("; ".join(damaged))
     if not names:
         Console().print(NONE)
 

@@ -53,7 +53,10 @@ class Registry:
         except FileNotFoundError:
             return State()
         except msgspec.DecodeError as error:
-            raise UserMistake(f"{path} is damaged: {error}; restore it") from error
+            raise UserMistake(
+                f"{path} is damaged: {error}; restore it from the backup: it says which "
+                "model is in force and how it came to that"
+            ) from error
 
     def versions(self) -> list[str]:
         """All there are, oldest name first."""

@@ -5,17 +5,20 @@ from __future__ import annotations
 import importlib
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 from rich.console import Console
 
 from jobs.nightly import STEPS
 from jobs.nightly.base import Manifest, Step
-from jobs.nightly.context import Context
+from jobs.nightly.context import MANIFEST, Context
 from jobs.nightly.runner import run_step
 from jobs.settings import Settings
 from schemas.errors import UserMistake
+
+SHOWN: Final = 10
+"""So many files that a step read are named; all are in its manifest."""
 
 
 def nightly(
@@ -101,18 +104,25 @@ def told(manifest: Manifest, ran: bool) -> list[str]:
     """What a step read, wrote and cost, in lines."""
     if not ran:
         return ["unchanged since it was done; skipped"]
+    reads = [source for source in manifest.reads if source.size_bytes]
     lines = [
         f"read   {source.name.removeprefix('table:')}"
         + (f", {source.days} days" if source.days else "")
-        + f" ({source.size_bytes / 2**20:,.1f} MiB)"
-        for source in manifest.reads
-        if source.size_bytes
+        + f" ({_size(source.size_bytes)})"
+        for source in reads[:SHOWN]
     ]
+    if more := reads[SHOWN:]:
+        size = sum(source.size_bytes for source in more)
+        lines.append(f"read   {len(more)} files more ({_size(size)}), in {MANIFEST}")
     if manifest.reason:
         lines.append(f"STOPPED: {manifest.reason}")
     lines += [f"wrote  {name}" for name in manifest.writes]
     lines.append(f"{manifest.seconds:.1f} s, at most {manifest.peak_gib:.2f} GiB")
     return lines
+
+
+def _size(count: int) -> str:
+    return f"{count / 2**20:,.1f} MiB" if count >= 2**20 else f"{count / 2**10:,.1f} KiB"
 
 
 def about(step: Step) -> str:

@@ -38,8 +38,8 @@ def run(context: Context) -> StepReport:
     cut_ms = begins_ms + round(LEARNED * (end_ms - begins_ms))
     rng = np.random.default_rng((context.seed, 23))
     with stopping():
-        judged = _judged(events, cut_ms, end_ms, rng)
-        users, orders, days, mean = _seen(events, end_ms)
+        judged = _judged(events, people["signup_ms"], cut_ms, end_ms, rng)
+        users, orders, days, mean = _seen(events, people["signup_ms"], end_ms)
         known = spending.fit(orders, days, mean, rng)
     found = spending.power(known, orders, days, mean, rng)
     agreed = people["marketing"].reindex(users, fill_value=False).to_numpy(bool)
@@ -79,18 +79,23 @@ def run(context: Context) -> StepReport:
     )
 
 
-def _seen(events: Any, until_ms: int) -> tuple[Any, Any, Any, Any]:
-    """Customers met before a moment: their orders, days since first met, and mean order's worth."""
+def _seen(events: Any, signup_ms: Any, until_ms: int) -> tuple[Any, Any, Any, Any]:
+    """Customers met before a moment: their orders, the days in which they could have bought, and
+    the mean order's worth.
+
+    They could since the events begin, or since they signed up if they told when. Days since they
+    were first met would be too few: whoever is met is met for a reason, often to buy.
+    """
     past = events[events["ts"] < until_ms]
     codes = past["user_id"].cat.codes.to_numpy().astype(np.int64)
     count = len(past["user_id"].cat.categories)
-    first_ms = np.full(count, until_ms)
-    np.minimum.at(first_ms, codes, past["ts"].to_numpy())
     orders, money = _bought(past, codes, count)
     mine = np.flatnonzero(np.bincount(codes, minlength=count))
-    days = np.maximum((until_ms - first_ms[mine]) / DAY_MS, 1 / 24)
-    mean = money[mine] / np.maximum(1.0, orders[mine])
-    return np.asarray(past["user_id"].cat.categories)[mine], orders[mine], days, mean
+    users = np.asarray(past["user_id"].cat.categories)[mine]
+    begins_ms = int(events["ts"].iloc[0])
+    since_ms = np.maximum(signup_ms.reindex(users).fillna(begins_ms).to_numpy(float), begins_ms)
+    days = np.maximum((until_ms - since_ms) / DAY_MS, 1.0)
+    return users, orders[mine], days, money[mine] / np.maximum(1.0, orders[mine])
 
 
 def _bought(events: Any, codes: Any, count: int) -> tuple[Any, Any]:
@@ -102,12 +107,12 @@ def _bought(events: Any, codes: Any, count: int) -> tuple[Any, Any]:
 
 
 def _judged(
-    events: Any, cut_ms: int, end_ms: int, rng: np.random.Generator
+    events: Any, signup_ms: Any, cut_ms: int, end_ms: int, rng: np.random.Generator
 ) -> list[tuple[str, int, int, float, float]]:
     """By the likeliest band at an earlier moment: of how many that was sure, what was expected of
     all of them a month, and what came.
     """
-    users, orders, days, mean = _seen(events, cut_ms)
+    users, orders, days, mean = _seen(events, signup_ms, cut_ms)
     found = spending.power(spending.fit(orders, days, mean, rng), orders, days, mean, rng)
     later = events[events["ts"] >= cut_ms]
     codes = later["user_id"].cat.codes.to_numpy().astype(np.int64)

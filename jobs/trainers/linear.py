@@ -30,15 +30,16 @@ class Fitted(Struct, frozen=True):
     cut: int
 
 
-def fit_logistic(sample: Sample, quick: bool = False) -> Fitted:
-    """Fit on the oldest rows, calibrate on the next, leave the newest to judge.
+def fit_logistic(sample: Sample, quick: bool = False, least: int = LEAST_OF_A_KIND) -> Fitted:
+    """Fit on the oldest rows, calibrate on the next, leave the newest to judge; ``least`` rows of
+    either kind are needed to learn, and to judge.
 
     Raises:
         UserMistake: too few rows of a kind.
     """
     trained, cut = split(sample.at_ms)
     x, y = sample.features, sample.target
-    check_kinds(y, trained, cut)
+    check_kinds(y, trained, cut, least)
     searched: dict[float, list[Fold]] = {}
     for c in STRENGTHS[3:4] if quick else STRENGTHS:
         searched[c] = []
@@ -70,7 +71,7 @@ def calibration(
     return platt(margins, labels)
 
 
-def check_kinds(labels: Matrix, trained: int, cut: int) -> None:
+def check_kinds(labels: Matrix, trained: int, cut: int, least: int = LEAST_OF_A_KIND) -> None:
     """Refuse what nothing can be learned from, or measured on.
 
     Raises:
@@ -78,8 +79,8 @@ def check_kinds(labels: Matrix, trained: int, cut: int) -> None:
     """
     for part, what in ((labels[:trained], "to learn from"), (labels[cut:], "to judge by")):
         yes = int(part.sum())
-        if min(yes, len(part) - yes) < LEAST_OF_A_KIND:
+        if min(yes, len(part) - yes) < least:
             raise UserMistake(
-                f"{yes} of one kind in {len(part)} rows {what}; at least {LEAST_OF_A_KIND} of each "
+                f"{yes} of one kind in {len(part)} rows {what}; at least {least} of each "
                 "are needed, and one class only teaches nothing. Take more days"
             )

@@ -20,7 +20,8 @@ TRAINER: Final = Trainer(
             "the region around them being theirs",
             "the likely home region of a customer who did not tell it, for local offers",
             "law, tax, delivery; customers who told it; any without marketing consent",
-            "as often as it is right for everybody",
+            "the mean for everybody",
+            least=8,  # wrong ones are few where everybody is at home
         )
     ),
     NAMES,

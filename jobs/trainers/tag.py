@@ -15,7 +15,7 @@ from jobs.trainers.base import Matrix, Sample, Setup, Trained, named
 from jobs.trainers.card import Card, data_window, evidence
 from jobs.trainers.ctr_study import sigmoid
 from jobs.trainers.learned import learned, run
-from jobs.trainers.linear import fit_logistic
+from jobs.trainers.linear import LEAST_OF_A_KIND, fit_logistic
 
 LEAST_CONFIDENCE: Final = 0.7
 """Below it nothing is said: a wrong guess offends, and none costs nothing."""
@@ -24,13 +24,16 @@ LEVELS: Final = (0.5, 0.6, 0.7, 0.8, 0.9)
 
 
 class About(NamedTuple):
-    """What a tag is for, for its card; ``positive`` is what the chance is of."""
+    """What a tag is for, for its card; ``positive`` is what the chance is of, ``least`` how many
+    of either kind it takes to learn, and to judge.
+    """
 
     name: str
     positive: str
     purpose: str
     not_for: str
     baseline: str
+    least: int = LEAST_OF_A_KIND
 
 
 def fitting(about: About) -> Callable[[Sample, Setup], Trained]:
@@ -40,7 +43,7 @@ def fitting(about: About) -> Callable[[Sample, Setup], Trained]:
         from jobs.trainers import graphs
 
         sample.check()
-        found = fit_logistic(sample, setup.quick)
+        found = fit_logistic(sample, setup.quick, about.least)
         x, y, cut = sample.features, sample.target, found.cut
         scores = sigmoid(found.linear.logits(x[cut:]))
         data = graphs.linear(found.linear.weights.tolist(), found.linear.bias, "sigmoid")

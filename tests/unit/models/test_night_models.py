@@ -67,6 +67,18 @@ def test_one_of_them_is_shown_and_proved(registry):
     assert "gender-good: whole" in RUNNER.invoke(app, ["verify", "gender-good"]).stdout
 
 
+def test_a_damaged_one_hides_no_other_and_is_named(registry):
+    path = registry.root / "gender-good" / "artefact.json"
+    path.write_bytes(path.read_bytes()[:-20])
+    for command, whole in ((["list"], "ctr-1"), (["verify"], "ctr-1: whole")):
+        found = RUNNER.invoke(app, command)
+        assert whole in found.stdout
+        [line] = [each for each in found.stdout.splitlines() if "gender-good" in each]
+        assert "damaged" in line
+        assert isinstance(found.exception, UserMistake)
+        assert str(path) in str(found.exception)
+
+
 @pytest.mark.usefixtures("registry")
 def test_none_of_them_goes_into_the_stream():
     found = RUNNER.invoke(app, ["promote", "gender-good", "--to", "shadow", "--force"])

@@ -175,7 +175,9 @@ def test_yesterdays_artefact_stays_when_today_is_stopped(archive):
     assert path.read_bytes() == content
 
 
-BEHAVIOUR = ("told", "gender", "contact", "dates", "purchase", "forecast")
+BEHAVIOUR = (
+    "told", "gender", "region", "spending", "contact", "dates", "purchase", "forecast",
+)  # fmt: skip
 """Steps that learn from what customers did."""
 
 
