@@ -37,12 +37,13 @@ _RISING: Final = frozenset(
 )
 _UNIT_MS: Final = {"s": 1_000, "d": DAY_MS}
 _WINDOWS: Final = {
-    "1h": HOUR_MS,
-    "24h": DAY_MS + HOUR_MS,
-    "7d": 8 * DAY_MS,
-    "30d": 31 * DAY_MS,
-    "90d": 91 * DAY_MS,
+    "1h": (HOUR_MS, HOUR_MS // 12),
+    "24h": (DAY_MS + HOUR_MS, HOUR_MS),
+    "7d": (8 * DAY_MS, DAY_MS),
+    "30d": (31 * DAY_MS, DAY_MS),
+    "90d": (91 * DAY_MS, DAY_MS),
 }
+"""How far a window reaches, and the grid on which it moves on, all counted from the epoch."""
 _CART_MS: Final = tuple(after_ms + PATIENCE_MS for after_ms in (0, DAY_MS, 7 * DAY_MS))
 
 ViewAt = Callable[[int], View]
@@ -96,7 +97,7 @@ def _part(atom: Atom[View]) -> _Part | None:
     if isinstance(atom, Single) and (slope := _slope(atom.name)) and atom.constants:
         return _line(atom, slope)
     rungs = sorted({rung for name in names for rung in _rungs(name)})
-    return _search(atom, tuple(rungs)) if rungs else None
+    return _search(atom, tuple(rungs), min(map(_grid_ms, names))) if rungs else None
 
 
 def _slope(name: Name[View]) -> int:
@@ -120,7 +121,13 @@ def _rungs(name: Name[View]) -> tuple[int, ...]:
     if name.name in ("tempo_active_day_ratio", "tempo_streak_days", "trait_age_years"):
         return (HORIZON_MS,)
     window = name.name.rpartition("_")[2]
-    return (_WINDOWS[window],) if window in _WINDOWS else ()
+    return (_WINDOWS[window][0],) if window in _WINDOWS else ()
+
+
+def _grid_ms(name: Name[View]) -> int:
+    """The grid on which all turns of a dimension lie."""
+    window = _WINDOWS.get(name.name.rpartition("_")[2])
+    return 1 if window is None or name.tag is Carts else window[1]
 
 
 def _line(atom: Single[View], slope: int) -> _Part:
@@ -147,7 +154,7 @@ def _line(atom: Single[View], slope: int) -> _Part:
     return part
 
 
-def _search(atom: Atom[View], rungs: tuple[int, ...]) -> _Part:
+def _search(atom: Atom[View], rungs: tuple[int, ...], grid_ms: int) -> _Part:
     """What moves one way for a stretch: the first stretch with a turn in it, then by halves.
 
     What holds at one value alone may hold at neither end of a stretch and yet in between. So it is
@@ -184,14 +191,14 @@ def _search(atom: Atom[View], rungs: tuple[int, ...]) -> _Part:
                 end_ms = min(end_ms, before_ms)
             end = place(view_at(end_ms))
             while (start := place(view_at(start_ms))) != end:
-                high_ms = end_ms
-                while high_ms - start_ms > 1:
-                    middle = (start_ms + high_ms) // 2
-                    if place(view_at(middle)) == start:
-                        start_ms = middle
+                low, high = start_ms // grid_ms + 1, end_ms // grid_ms
+                while low < high:
+                    middle = (low + high) // 2
+                    if place(view_at(middle * grid_ms)) == start:
+                        low = middle + 1
                     else:
-                        high_ms = middle
-                start_ms = high_ms
+                        high = middle
+                start_ms = low * grid_ms
                 if holds(view_at(start_ms)) != holds_now:
                     return start_ms
             if end_ms == before_ms:
