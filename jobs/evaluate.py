@@ -119,7 +119,10 @@ def evaluated(log: Log, policy: str, metric: str, confidence: float = 0.95) -> E
             "campaign's attribution window has closed. Begin earlier, or wait",
         )
     most = 1.0 if metric == "clicks" else None
-    return evaluation.evaluate(rounds_of(log, policy), confidence=confidence, most=most)
+    found = evaluation.evaluate(rounds_of(log, policy), confidence=confidence, most=most)
+    if not any(reward for *_, reward in log):
+        raise Unsupported((), f"of {len(log):,} messages none brought any {metric}; begin earlier")
+    return found
 
 
 def answer(records: Iterable[Example | Reward], policy: str, metric: str) -> Evaluation | str:

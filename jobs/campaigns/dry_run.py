@@ -107,19 +107,20 @@ def in_order(streams: Iterable[Iterator[Message]]) -> Iterator[Recorded]:
 
 def report(trial: Trial, files: Iterable[Record]) -> list[str]:
     """What the trial found, line by line."""
-    lines = [
-        f"{trial.records:,} recorded events and outcomes",
-        f"{'campaign':<24} {'sends':>17} {'customers':>10} {'held out':>9} {'cost':>10}",
-    ]
+    lines = [f"{trial.records:,} recorded events and outcomes"]
+    rows = []
     tried = {record.id: record for record in files if isinstance(record, Campaign)}
     for name in sorted(tried.keys() | trial.before.keys() | trial.after.keys()):
         before, after = trial.before.get(name, Reach()), trial.after.get(name, Reach())
         if name in tried or before.sends != after.sends:
             sends = f"{before.sends:,} → {after.sends:,}"
-            lines.append(
+            rows.append(
                 f"{name:<24} {sends:>17} {len(after.customers):>10,} {after.held_out:>9,} "
                 f"{after.cost:>10,.2f}"
             )
+    if rows:
+        head = f"{'campaign':<24} {'sends':>17} {'customers':>10} {'held out':>9} {'cost':>10}"
+        lines += [head, *rows]
     for name, campaign in sorted(tried.items()):
         reach = trial.after.get(name, Reach())
         if campaign.status == "paused":

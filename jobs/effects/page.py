@@ -153,15 +153,16 @@ def _charts(each: Campaigned) -> list[str]:
                 _hour,
             )
         )
-    found.append(
-        bars(
-            "Click-through of each channel",
-            [(line.of, line.click_through, each.whole.click_through) for line in each.channels],
-            "clicks per message",
-            "that of all",
-            "all",
+    if each.channels:
+        found.append(
+            bars(
+                "Click-through of each channel",
+                [(line.of, line.click_through, each.whole.click_through) for line in each.channels],
+                "clicks per message",
+                "that of all",
+                "all",
+            )
         )
-    )
     return found
 
 

@@ -57,6 +57,12 @@ def test_what_displaces_nothing_says_so():
     assert lines[-1] == "displaces nothing"
 
 
+def test_a_change_that_is_no_campaigns_and_moves_none_has_no_table():
+    same = [policy(cap_sends=1)]
+    lines = report(run_trial(day("ann"), RUNNING, changed(same)), same)
+    assert lines == ["5 recorded events and outcomes", "displaces nothing"]
+
+
 def test_a_changed_campaign_does_not_displace_itself():
     files = [on_cart(audience="rfm_monetary_total > 1000000")]
     trial = run_trial(day("ann"), RUNNING, changed(files))

@@ -175,6 +175,7 @@ def test_what_is_bought_without_a_message_is_no_campaign_and_has_no_channel() ->
     assert "organic: bought without a message" in run(effects=effects).output
     [organic] = summarise(effects)
     assert organic.channels == []
+    assert "Click-through of each channel" not in page([organic])
 
 
 def test_the_hours_of_a_drawing_are_said_as_times_and_a_single_one_is_seen() -> None:

@@ -199,3 +199,15 @@ def test_a_log_whose_windows_are_open_yet_says_what_is_waited_for(
     refused = run(monkeypatch, [example(1), reward(1, "clicked")], "--policy", "uniform")
     assert isinstance(refused.exception, UserMistake)
     assert "cannot tell: no message of that time has all its answers in" in str(refused.exception)
+
+
+def test_where_nothing_was_earned_no_interval_of_nothing_is_given(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    records: list[Example | Reward] = []
+    for number in range(60):
+        channel = ("sms", "push")[number % 2]
+        records += [example(number, channel), reward(number, "expired", channel)]
+    refused = run(monkeypatch, records, "--policy", "uniform", "--metric", "revenue")
+    assert isinstance(refused.exception, UserMistake)
+    assert "of 60 messages none brought any revenue" in str(refused.exception)
