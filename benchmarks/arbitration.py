@@ -236,9 +236,9 @@ def _take(
         head = (topics.EVENTS, "0", str(offset), str(events.BEGINS_MS + 30 * events.SPAN_MS))
         record = SEPARATOR.join((*head, value.decode("latin-1")))
         for output in decider.on_batch(shard, stores[shard], [record]):
-            topic, _, body = output.split(SEPARATOR, 2)
+            topic, _, body = output
             if topic == topics.DECISIONS:
-                decisions.append(_decode(body.encode("latin-1")))
+                decisions.append(_decode(body))
     return decisions
 
 

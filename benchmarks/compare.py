@@ -32,6 +32,7 @@ def work(asked: argparse.Namespace) -> None:
     from benchmarks.core import TICK_EVENTS, Harness, batches
     from benchmarks.workload import Workload
     from operators.collection import collect_the_young_only
+    from operators.records import Output
 
     workload = Workload(7, asked.events, asked.customers, NOW_MS - SPAN_MS - 600_000, SPAN_MS)
     every = list(batches(workload.messages(), NOW_MS, asked.batch))
@@ -51,7 +52,7 @@ def work(asked: argparse.Namespace) -> None:
             continue
         if int(line) == 0:
             harness, waiting, told = Harness(in_force, CACHED), Counter(), hashlib.sha256()
-        published: list[str] = []
+        published: list[Output] = []
         start = time.process_time()
         for shard, batch in pieces[int(line)]:
             published += harness.decider.on_batch(shard, harness.stores[shard], batch)
@@ -60,7 +61,7 @@ def work(asked: argparse.Namespace) -> None:
                 published += harness.decider.on_tick(shard, harness.stores[shard], 0)
                 waiting[shard] = 0
         used = time.process_time() - start
-        told.update("\n".join(published).encode("latin-1"))
+        told.update("\n".join(each.message() for each in published).encode("latin-1"))
         print(used, flush=True)
 
 

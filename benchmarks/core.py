@@ -20,6 +20,7 @@ from benchmarks.control import control
 from benchmarks.sampling import sampling
 from benchmarks.workload import Message, Workload
 from operators.collection import collect_the_young_only
+from operators.records import Output
 from operators.shard import SEPARATOR, Decider, DeciderConfig, MemoryStore, shard_of
 from schemas.topics import DECISIONS, EVENTS
 
@@ -79,7 +80,7 @@ class Harness:
         self.decider = Decider(DeciderConfig(cached_customers), records)
         self.stores: defaultdict[str, MemoryStore] = defaultdict(MemoryStore)
 
-    def outputs(self, work: Iterable[Batch]) -> Iterator[str]:
+    def outputs(self, work: Iterable[Batch]) -> Iterator[Output]:
         """Everything that batches make the decider publish."""
         for shard, batch in work:
             yield from self.decider.on_batch(shard, self.stores[shard], batch)
@@ -100,7 +101,7 @@ class Harness:
                 outputs += self.decider.on_tick(shard, stores[shard], 0)
                 waiting[shard] = 0
             for output in outputs:
-                written += len(output)
+                written += sum(map(len, output))
         cpu_s = time.process_time() - start
         return Outcome(
             sum(len(batch) for _, batch in work),

@@ -54,9 +54,8 @@ def learned_in_stream(archive: Path, *, one_in: int = 1) -> Challenger | None:
     while batch := list(islice(messages, BATCH)):
         state, outputs = challenging.on_messages(state, waiting, batch)
         for output in outputs:
-            topic, _, value = output.split(SEPARATOR, 2)
-            if topic == CONTROL:
-                found = msgspec.json.decode(value.encode("latin-1"), type=Challenger)
+            if output.topic == CONTROL:
+                found = msgspec.json.decode(output.value, type=Challenger)
     return found
 
 

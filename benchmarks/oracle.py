@@ -104,8 +104,7 @@ class Oracle:
 
     def _take(self, messages: Sequence[Message], ingested_ms: int, horizon: int) -> Decisions:
         decided = Decisions()
-        prefix = f"{DECISIONS}\x1f"
         for output in self._harness.outputs(batches(messages, ingested_ms, _BATCH)):
-            if output.startswith(prefix):
-                decided.add(output.split("\x1f", 2)[2].encode("latin-1"), horizon)
+            if output.topic == DECISIONS:
+                decided.add(output.value, horizon)
         return decided

@@ -214,7 +214,7 @@ def swapped(swaps: int, events: int) -> dict[str, int]:
             offset += 1
         for start in range(0, len(batch), 20):
             for output in decider.on_batch("0", store, batch[start : start + 20]):
-                topic, _, value = output.split(SEPARATOR, 2)
+                topic, _, value = output
                 if topic == DECISIONS:
                     decided += 1
                 elif topic == EXAMPLES:

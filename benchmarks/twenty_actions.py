@@ -70,9 +70,9 @@ def decided(stream: Iterable[BehaviorEvent], at_least: int = AT_LEAST) -> list[A
     alerts: list[Alert] = []
     for shard, records in _batches(stream):
         for output in decider.on_batch(shard, stores[shard], records):
-            topic, _, value = output.split(SEPARATOR, 2)
+            topic, _, value = output
             if topic == DECISIONS:
-                decision = _decode(value.encode("latin-1"))
+                decision = _decode(value)
                 alerts.append((decision.user_id, decision.trigger_event_id))
     return sorted(alerts)
 

@@ -14,6 +14,7 @@ from typing import Final, TypeVar
 import msgspec
 from msgspec import Struct, field
 
+from operators.records import Output
 from operators.shard import SEPARATOR, Decider, DeciderConfig, MemoryStore
 from schemas import topics
 from schemas.audit import AuditRecord, Candidate, Outcomes
@@ -116,11 +117,10 @@ def _add(said: Said, more: Said) -> None:
     said.refusals += more.refusals
 
 
-def _said(outputs: Iterable[str]) -> Said:
+def _said(outputs: Iterable[Output]) -> Said:
     said = Said()
     for output in outputs:
-        topic, _, value = output.split(SEPARATOR, 2)
-        raw = value.encode("latin-1")
+        topic, _, raw = output
         if topic == topics.DECISIONS:
             said.decisions.append(_decision.decode(raw))
         elif topic == topics.DEAD_LETTERS:

@@ -9,7 +9,7 @@ import msgspec
 
 from operators import names
 from operators.early import LONGEST_MS, Early
-from operators.records import Record, in_order, output
+from operators.records import Output, Record, in_order
 from operators.unpublished import Unpublished
 from schemas import topics
 from schemas.audit import Outcomes
@@ -78,10 +78,10 @@ class Batch:
         self.clock, self.due, self.purse, self.unpublished, self.stored, self.early = kept
         self.lateness_ms = decider.world.policy.lateness_ms
         self.touched: dict[str, tuple[Customer, int]] = {}
-        self.outputs: list[str] = []
+        self.outputs: list[Output] = []
         self.rows: list[tuple[int, int, int, str, str]] = []
 
-    def run(self, records: Sequence[str]) -> list[str]:
+    def run(self, records: Sequence[str]) -> list[Output]:
         """Take records, then do what is due; returns the outputs."""
         early = self.early
         for record in in_order(records):
@@ -99,7 +99,7 @@ class Batch:
         unread = ((self._customer_of(record), record) for record in records)
         self.early.begin((user_id, record) for user_id, record in unread if user_id is not None)
 
-    def tick(self, now_ms: int, late_ms: int) -> list[str]:
+    def tick(self, now_ms: int, late_ms: int) -> list[Output]:
         """Let the wall clock move on; returns the outputs."""
         before, marked_ms = self.clock.now_ms, self.clock.wall_ms
         clock_ms = self.clock.tick(now_ms, self.lateness_ms, late_ms)
@@ -175,7 +175,7 @@ class Batch:
     def _bury(self, error: InvalidRecord, raw: bytes, record: Record) -> Step:
         letter = dead_letter(error, raw, *record[:4])
         key = "/".join(map(str, record[:3]))
-        self.outputs.append(output(topics.DEAD_LETTERS, key, encode(letter)))
+        self.outputs.append(Output(topics.DEAD_LETTERS, key, encode(letter)))
         return Step("dead", error.reason, [])
 
     def _end(self, record: Record, step: Step) -> None:
@@ -243,9 +243,9 @@ class Batch:
         for topic, key, record in emits:
             counters[topic] += 1
             value = encode(record)
-            self.outputs.append(output(topic, key, value))
+            self.outputs.append(Output(topic, key, value))
             if isinstance(record, Example):
-                self.outputs.append(output(names.EXPOSED, record.campaign_id, value))
+                self.outputs.append(Output(names.EXPOSED, record.campaign_id, value))
 
     def _publish_profiles(self) -> None:
         for user_id, since in self.unpublished.since.items():
@@ -260,12 +260,12 @@ class Batch:
             stored = customer.book.newest_ms, customer.book.revision, customer.encode()
         newest_ms, revision, data = stored
         profile = Profile(user_id, newest_ms, revision, since, data)
-        self.outputs.append(output(topics.PROFILES, user_id, encode(profile)))
+        self.outputs.append(Output(topics.PROFILES, user_id, encode(profile)))
 
-    def _commit(self, *, publish: bool = False) -> list[str]:
+    def _commit(self, *, publish: bool = False) -> list[Output]:
         if self.rows:
             audit = Outcomes(self.name, _INPUTS, self.rows)
-            self.outputs.append(output(topics.AUDIT, self.name, encode(audit)))
+            self.outputs.append(Output(topics.AUDIT, self.name, encode(audit)))
         dirty: dict[str, bytes | None] = {}
         unpublished = self.unpublished
         changed, stored = unpublished.since, self.stored
@@ -284,7 +284,7 @@ class Batch:
         if self.purse.changed:
             dirty.update(self.purse.take_writes())
             for ask in self.purse.take_asks():
-                self.outputs.append(output(names.ASKS, ask.campaign_id, encode(ask)))
+                self.outputs.append(Output(names.ASKS, ask.campaign_id, encode(ask)))
         heard = self.early.heard()
         dirty[SHARD_KEY] = _encode_shard((self.clock.encode(), unpublished.chunks, heard))
         self.store.put_all(dirty)

@@ -22,7 +22,7 @@ import msgspec
 from msgspec import Struct, field
 
 from operators import names
-from operators.shard import SEPARATOR
+from operators.records import SEPARATOR, Output
 from schemas.audit import Shadow
 from schemas.control import Challenger, Golden, LearnedDay, control_key
 from schemas.learning import LABELS, Example, Reward
@@ -89,7 +89,7 @@ _read_state: Final = msgspec.msgpack.Decoder(_State).decode
 
 def on_messages(
     state: bytes | None, unlabelled: Unlabelled, messages: Iterable[str]
-) -> tuple[bytes | None, list[str]]:
+) -> tuple[bytes | None, list[Output]]:
     """Take examples and rewards; returns the new state, and what to tell of those labelled."""
     labelled: list[tuple[_Waiting, Reward]] = []
     for message in messages:
@@ -118,30 +118,22 @@ def on_messages(
         ahead = [each.features for each, _ in labelled[place : place + GOLDEN_ROWS]
                  if each.feature_hash == waiting.feature_hash]  # fmt: skip
         shadow.learn(waiting, reward, ahead)
-    outputs = [_output(AUDIT, names.CHALLENGER, encode(shadow.told()))]
+    outputs = [Output(AUDIT, names.CHALLENGER, encode(shadow.told()))]
     if shadow.days != days and shadow.days:
         record = shadow.learned()
-        outputs.append(_output(CONTROL, control_key(record), encode(record)))
+        outputs.append(Output(CONTROL, control_key(record), encode(record)))
     return shadow.encode(), outputs
 
 
-def losses(outputs: Iterable[str]) -> Losses:
+def losses(outputs: Iterable[Output]) -> Losses:
     """What outputs of `on_messages` add to the losses, for whoever counts them."""
-    parts = [output.split(SEPARATOR, 2) for output in outputs]
-    rows = [row for topic, _, value in parts if topic == AUDIT for row in _told(value).rows]
+    told = [_read_shadow(output.value) for output in outputs if output.topic == AUDIT]
+    rows = [row for each in told for row in each.rows]
     return Losses(
         len(rows),
         sum(_loss(label, champion) for _, label, champion, _ in rows),
         sum(_loss(label, challenger) for _, label, _, challenger in rows),
     )
-
-
-def _output(topic: str, key: str, value: bytes) -> str:
-    return f"{topic}{SEPARATOR}{key}{SEPARATOR}{value.decode('latin-1')}"
-
-
-def _told(value: str) -> Shadow:
-    return _read_shadow(value.encode("latin-1"))
 
 
 def _loss(label: int, score: float) -> float:

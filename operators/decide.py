@@ -17,7 +17,8 @@ from pyflink.datastream.state import MapStateDescriptor
 from operators import names
 from operators.collection import collect_the_young_only
 from operators.control_log import ControlLog
-from operators.layout import attempt_number
+from operators.layout import attempt_number, emitted
+from operators.records import Output
 from operators.routes import inward, outward
 from operators.sealing import Published, Sealing, Unread, leases_in, published_leases
 from operators.shard import Decider, DeciderConfig, nothing_published
@@ -97,7 +98,7 @@ class Decide(Shipped, KeyedBroadcastProcessFunction):
         """Decide a batch."""
         decider = self._decider or self._resume(ctx)
         shard, records = value[0], value[1]
-        before: list[str] = []
+        before: list[Output] = []
         if shard not in self._ticking:
             self._ticking.add(shard)
             timers = ctx.timer_service()
@@ -170,8 +171,6 @@ def _next_tick(shard: str, now_ms: int) -> int:
     return ((now_ms - offset_ms) // TICK_MS + 1) * TICK_MS + offset_ms
 
 
-def _row(outputs: list[str]) -> tuple[Row, ...]:
-    if not outputs:
-        return ()
+def _row(outputs: list[Output]) -> tuple[Row, ...]:
     within = inward(outputs)
-    return (Row(outward(outputs) if within else outputs, within),)
+    return emitted(outward(outputs) if within else outputs, within)

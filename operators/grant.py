@@ -11,7 +11,7 @@ from pyflink.datastream.state import ValueStateDescriptor
 
 from operators import names
 from operators.granting import Granter
-from operators.layout import attempt_number
+from operators.layout import attempt_number, emitted
 from operators.sealing import Sealing, published_leases
 from operators.shipping import Shipped
 from schemas.budget import Lease
@@ -44,4 +44,4 @@ class Grant(Shipped, KeyedProcessFunction):
         """Answer what was asked of one campaign's budget."""
         state, outputs = self._granter.on_asks(value[0], self._state.value(), value[1])
         self._state.update(state)
-        return (Row(outputs, []),) if outputs else ()
+        return emitted(outputs)

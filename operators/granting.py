@@ -7,7 +7,7 @@ from typing import Final
 
 import msgspec
 
-from operators.shard import SEPARATOR
+from operators.records import Output
 from schemas.budget import Ask, Lease
 from schemas.control import control_key
 from schemas.topics import CONTROL
@@ -28,11 +28,11 @@ class Granter:
 
     def on_asks(
         self, campaign: str, state: bytes | None, asks: Sequence[str]
-    ) -> tuple[bytes, list[str]]:
+    ) -> tuple[bytes, list[Output]]:
         """Answer a batch of asks (JSON text) of one campaign.
 
-        Returns the ledger's new state and the loans to publish, as ``topic ␟ key ␟ value``;
-        nothing to publish when nothing was lent or taken back.
+        Returns the ledger's new state and the loans to publish: none when nothing was lent or
+        taken back.
         """
         ledger = Ledger(Lease(campaign)) if state is None else Ledger.decode(state)
         published = self._published.pop(campaign, None)
@@ -41,5 +41,4 @@ class Granter:
         lease = answer(ledger, [_decode_ask(text.encode("latin-1")) for text in asks])
         if lease is None:
             return ledger.encode(), []
-        value = encode(lease).decode("latin-1")
-        return ledger.encode(), [f"{CONTROL}{SEPARATOR}{control_key(lease)}{SEPARATOR}{value}"]
+        return ledger.encode(), [Output(CONTROL, control_key(lease), encode(lease))]

@@ -2,15 +2,15 @@
 
 A crossing costs as much as several decisions whatever it carries, so the JVM gathers what arrived
 for a shard within a few milliseconds and hands it over as one array of strings; Python answers with
-one array of strings, which the JVM takes apart and routes to the topics named in them::
+one array each of topics, keys and values, which the JVM pairs and routes::
 
     Kafka ─ bytes ─▶ customer ─▶ shard ─▶ micro-batch by shard ─▶ keyed by shard ─▶ Python
-    Kafka ◀─ routed by topic ◀─ split ◀─ un-nested ◀─ array of outputs ◀──────────────┘
+    Kafka ◀─ bytes ◀─ routed by topic ◀─ un-nested ◀─ arrays of outputs ◀─────────────┘
 
-An input record is ``topic␟partition␟offset␟timestamp_ms␟payload`` and an output is
-``topic␟key␟value`` (␟ is U+001F). Payloads and values are ISO-8859-1 text, a character for each
-byte of the wire, so that any payload, broken or not, arrives as it was sent. An output without a
-value (``topic␟key``) leaves as a tombstone.
+An input record is ``topic␟partition␟offset␟timestamp_ms␟payload`` (␟ is U+001F). Payloads are
+ISO-8859-1 text, a character for each byte of the wire, so that any payload, broken or not, arrives
+as it was sent. Values go out as bytes: they are copied into the JVM and into Kafka's buffer and
+touched by nothing in between, where strings would be recoded three times and split once a column.
 
 All that leans on PyFlink's internals is in this file; `tests/operators` fails when they move.
 """
@@ -20,7 +20,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from pyflink.common import Types
+from pyflink.common import Row, Types
 from pyflink.common.typeinfo import TypeInformation
 from pyflink.datastream import (
     DataStream,
@@ -29,10 +29,11 @@ from pyflink.datastream import (
     StreamExecutionEnvironment,
 )
 from pyflink.java_gateway import get_gateway
-from pyflink.table import StreamTableEnvironment
+from pyflink.table import StreamTableEnvironment, Table
 from pyflink.util.java_utils import get_field_value
 
 from operators import names
+from operators.records import Output
 from operators.shard import FOUR_SHARDS
 
 SEPARATOR: Final = "\x1f"
@@ -40,9 +41,12 @@ SEPARATOR: Final = "\x1f"
 STRINGS: Final[TypeInformation] = Types.OBJECT_ARRAY(Types.STRING())
 BATCH: Final[TypeInformation] = Types.ROW([Types.STRING(), STRINGS])
 """(key, strings): what a Python operator receives."""
-OUTPUTS: Final[TypeInformation] = Types.ROW([STRINGS, STRINGS])
-"""(outputs, inward): what an operator emits for a batch. Outputs leave for the topics; asks, and
-rewards once more, go ``inward``, to `grant` and `learn`."""
+OUTPUTS: Final[TypeInformation] = Types.ROW(
+    [STRINGS, STRINGS, Types.OBJECT_ARRAY(Types.PRIMITIVE_ARRAY(Types.BYTE())), STRINGS]
+)
+"""(topics, keys, values, inward): what an operator emits for a batch. Outputs leave for the topics,
+without a value as tombstones; asks, and rewards once more, go ``inward``, to `grant` and `learn`,
+as messages ``kind␟name␟value``."""
 CONTROL: Final[TypeInformation] = Types.ROW([Types.STRING(), Types.STRING(), Types.LONG()])
 """(key, value or None for a tombstone, offset)."""
 
@@ -57,6 +61,17 @@ _CUSTOMER: Final = "COALESCE(JSON_VALUE(v, '$.user_id'), '-')"
 
 A regular expression over the head of the payload was measured to cost twice as much.
 """
+
+
+def emitted(outputs: Sequence[Output], inward: Sequence[str] = ()) -> tuple[Row, ...]:
+    """A row of `OUTPUTS`, or none when there is nothing to say."""
+    if not outputs and not inward:
+        return ()
+    # Lists, because process mode refuses tuples.
+    topics = [output.topic for output in outputs]
+    keys = [output.key for output in outputs]
+    values = [output.value or None for output in outputs]
+    return (Row(topics, keys, values, list(inward)),)
 
 
 def read_records(
@@ -147,7 +162,7 @@ def read_inward(
     us = SEPARATOR
     unnested = f"""
             (SELECT o, SPLIT_INDEX(o, '{us}', 0) AS kind, SPLIT_INDEX(o, '{us}', 1) AS name
-             FROM decided CROSS JOIN UNNEST(f1) AS u(o))"""
+             FROM decided CROSS JOIN UNNEST(f3) AS u(o))"""
     tables.execute_sql(f"""
         CREATE TEMPORARY VIEW {names.ASKS} AS
         SELECT name AS receiver, SPLIT_INDEX(o, '{us}', 2) AS message, PROCTIME() AS arrival
@@ -172,28 +187,31 @@ def write_outputs(
 ) -> None:
     """Send every output of each stream of `OUTPUTS` to the topic it names.
 
-    Each stream, named by its key, has a sink of its own: chained to it, strings stay strings,
-    where one sink for all would have them coded and copied on the way.
+    Each stream, named by its key, has a sink of its own: chained to it, values stay where they
+    are, where one sink for all would have them coded and copied on the way.
     """
     statements = tables.create_statement_set()
-    us = SEPARATOR
     for name, stream in streams.items():
         options = dict(kafka)
         if _TRANSACTIONS in options:
             options[_TRANSACTIONS] += f"-{name}"
         tables.execute_sql(f"""
             CREATE TEMPORARY TABLE {name}_outputs (
-                k STRING, v STRING, topic_name STRING NOT NULL METADATA FROM 'topic'
+                k STRING, v BYTES, topic_name STRING NOT NULL METADATA FROM 'topic'
             ) WITH (
-                {_options(topics, options)}, {_RAW},
+                {_options(topics, options)}, 'value.format' = 'raw',
                 'key.format' = 'raw', 'key.fields' = 'k', 'value.fields-include' = 'EXCEPT_KEY'
             )""")
-        tables.create_temporary_view(f"{name}_emitted", tables.from_data_stream(stream))
-        query = tables.sql_query(f"""
-            SELECT SPLIT_INDEX(o, '{us}', 1), SPLIT_INDEX(o, '{us}', 2), SPLIT_INDEX(o, '{us}', 0)
-            FROM {name}_emitted CROSS JOIN UNNEST(f0) AS u(o)""")
-        statements.add_insert(f"{name}_outputs", query)
+        statements.add_insert(f"{name}_outputs", routed(tables, stream, name))
     statements.attach_as_datastream()
+
+
+def routed(tables: StreamTableEnvironment, stream: DataStream, name: str) -> Table:
+    """The outputs in a stream of `OUTPUTS`, one a row: key, value, topic."""
+    tables.create_temporary_view(f"{name}_emitted", tables.from_data_stream(stream))
+    return tables.sql_query(f"""
+        SELECT k, f2[place], f0[place]
+        FROM {name}_emitted CROSS JOIN UNNEST(f1) WITH ORDINALITY AS u(k, place)""")
 
 
 def remote_environment(

@@ -12,8 +12,9 @@ from pyflink.common import Row, Types
 from pyflink.datastream import KeyedProcessFunction, RuntimeContext
 from pyflink.datastream.state import MapStateDescriptor, ValueStateDescriptor
 
-from operators import challenging, names
+from operators import challenging, layout, names
 from operators.learning import Learner, Published
+from operators.records import Output
 from operators.shipping import Shipped
 
 
@@ -53,9 +54,9 @@ class Learn(Shipped, KeyedProcessFunction):
             state, outputs = self._learner.on_messages(key, before, messages)
         if state is not None:
             self._state.update(state)
-        return (Row(outputs, []),) if outputs else ()
+        return layout.emitted(outputs)
 
-    def _count(self, outputs: list[str]) -> None:
+    def _count(self, outputs: list[Output]) -> None:
         examples, champion, challenger = challenging.losses(outputs)
         for metric, what in zip(
             self._losses, (examples, champion * 1e6, challenger * 1e6), strict=True

@@ -8,7 +8,7 @@ from typing import Final
 import msgspec
 
 from operators import names
-from operators.shard import SEPARATOR
+from operators.records import SEPARATOR, Output
 from schemas.control import ChannelMix, ControlRecord, Posterior, ShareSpan, control_key
 from schemas.errors import InvalidRecord
 from schemas.learning import Example, Reward
@@ -23,7 +23,7 @@ from state.mix import Mix, Span
 _read_reward: Final = msgspec.json.Decoder(Reward).decode
 _read_example: Final = msgspec.json.Decoder(Example).decode
 _read_rules: Final = msgspec.json.Decoder(CampaignRules).decode
-_HEARD: Final = tuple(f"{kind}{SEPARATOR}" for kind in (REWARDS, names.EXPOSED, names.RULES))
+_HEARD: Final = frozenset((REWARDS, names.EXPOSED, names.RULES))
 
 Published = Mapping[str, Sequence[Posterior | ChannelMix]]
 """What was published of each campaign before this submission."""
@@ -44,12 +44,12 @@ class Learner:
 
     def on_messages(
         self, campaign: str, state: bytes | None, messages: Iterable[str]
-    ) -> tuple[bytes, list[str]]:
+    ) -> tuple[bytes, list[Output]]:
         """Learn from a batch of one campaign: exposures, rewards and rules.
 
         A message is ``kind ␟ key ␟ value``: of `names.EXPOSED`, `names.RULES`, or a reward as it
-        leaves for its topic. Returns the new state and what to publish, in the same form: absolute
-        posteriors of the arms that changed, mixes, what became of a plan in the last hour.
+        leaves for its topic. Returns the new state and what to publish: absolute posteriors
+        of the arms that changed, mixes, what became of a plan in the last hour.
         """
         memory = self._start(campaign) if state is None else Learned.decode(state)
         lesson = Lesson(memory)
@@ -67,7 +67,7 @@ class Learner:
         for key, mix, update in lesson.plan():
             outputs.append(_control(_published_mix(campaign, key, mix, memory)))
             if update is not None:
-                outputs.append(_output(AUDIT, campaign, encode(update)))
+                outputs.append(Output(AUDIT, campaign, encode(update)))
         return memory.encode(), outputs
 
     def _posterior(self, campaign: str, memory: Learned, key: str) -> Posterior:
@@ -101,13 +101,13 @@ class Learner:
         return memory
 
 
-def heard(outputs: Iterable[str]) -> dict[str, list[str]]:
+def heard(outputs: Iterable[Output]) -> dict[str, list[str]]:
     """What `learn` hears of a batch's outputs, by campaign."""
     found: dict[str, list[str]] = {}
     for output in outputs:
-        if output.startswith(_HEARD):
-            campaign = output.split(SEPARATOR, 2)[1].partition("/")[0]
-            found.setdefault(campaign, []).append(output)
+        if output.topic in _HEARD:
+            campaign = output.key.partition("/")[0]
+            found.setdefault(campaign, []).append(output.message())
     return found
 
 
@@ -142,16 +142,12 @@ def _published_mix(campaign: str, key: str, mix: Mix, memory: Learned) -> Channe
     )
 
 
-def _gone(campaign: str, key: str) -> str:
+def _gone(campaign: str, key: str) -> Output:
     """Withdraws the posterior of an arm that is no more."""
     channel, _, variant = key.partition("|")
     nothing = Posterior(campaign, channel, 1.0, 1.0, 0, variant=variant)  # type: ignore[arg-type]
-    return f"{CONTROL}{SEPARATOR}{control_key(nothing)}"
+    return Output(CONTROL, control_key(nothing))
 
 
-def _control(record: ControlRecord) -> str:
-    return _output(CONTROL, control_key(record), encode(record))
-
-
-def _output(topic: str, key: str, value: bytes) -> str:
-    return f"{topic}{SEPARATOR}{key}{SEPARATOR}{value.decode('latin-1')}"
+def _control(record: ControlRecord) -> Output:
+    return Output(CONTROL, control_key(record), encode(record))

@@ -1,14 +1,14 @@
-"""What crosses between Flink and the core as text: records in, outputs out.
+"""What goes into the core and what comes out of it: records as text, outputs as their parts.
 
-A record is ``topic ␟ partition ␟ offset ␟ Kafka time in ms ␟ payload`` and an output is
-``topic ␟ key ␟ value`` (␟ is U+001F). Payloads and values are bytes carried as ISO-8859-1 text,
-which is how the JVM hands them over without touching them.
+A record is ``topic ␟ partition ␟ offset ␟ Kafka time in ms ␟ payload``, and what stays inside the
+job a message ``kind ␟ key ␟ value`` (␟ is U+001F). Payloads and values are then bytes carried as
+ISO-8859-1 text, which is how the JVM hands them over without touching them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, NamedTuple
 
 SEPARATOR: Final = "\x1f"
 
@@ -26,6 +26,13 @@ def in_order(records: Sequence[str]) -> list[Record]:
     return parsed
 
 
-def output(topic: str, key: str, value: bytes) -> str:
-    """An output."""
-    return f"{topic}{SEPARATOR}{key}{SEPARATOR}{value.decode('latin-1')}"
+class Output(NamedTuple):
+    """What the core sends to a topic, or to `learn` or `grant`; without a value a tombstone."""
+
+    topic: str
+    key: str
+    value: bytes = b""
+
+    def message(self) -> str:
+        """As it stays inside the job."""
+        return f"{self.topic}{SEPARATOR}{self.key}{SEPARATOR}{self.value.decode('latin-1')}"

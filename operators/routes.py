@@ -5,20 +5,18 @@ from __future__ import annotations
 from typing import Final
 
 from operators import names
-from operators.shard import SEPARATOR
+from operators.records import Output
 from schemas.topics import REWARDS
 
-_ONLY_INWARD: Final = tuple(
-    f"{kind}{SEPARATOR}" for kind in (names.ASKS, names.EXPOSED, names.RULES)
-)
-_INWARD: Final = (f"{REWARDS}{SEPARATOR}", *_ONLY_INWARD)
+_ONLY_INWARD: Final = frozenset((names.ASKS, names.EXPOSED, names.RULES))
+_INWARD: Final = _ONLY_INWARD | {REWARDS}
 
 
-def inward(outputs: list[str]) -> list[str]:
-    """What `learn` and `grant` must hear."""
-    return [output for output in outputs if output.startswith(_INWARD)]
+def inward(outputs: list[Output]) -> list[str]:
+    """What `learn` and `grant` must hear, as messages."""
+    return [output.message() for output in outputs if output.topic in _INWARD]
 
 
-def outward(outputs: list[str]) -> list[str]:
+def outward(outputs: list[Output]) -> list[Output]:
     """What leaves for the topics."""
-    return [output for output in outputs if not output.startswith(_ONLY_INWARD)]
+    return [output for output in outputs if output.topic not in _ONLY_INWARD]

@@ -1,4 +1,4 @@
-"""The batch loop, without an engine: a shard's micro-batch in, strings for Kafka out.
+"""The batch loop, without an engine: a shard's micro-batch in, outputs for Kafka out.
 
 Flink's operator, the JVM-free test harness, replay and the benchmark's plain loop all run this
 class, each with a `ShardStore` of its own.
@@ -22,7 +22,7 @@ import msgspec
 from operators import names, records
 from operators.batch import SHARD_KEY, Batch, Kept
 from operators.early import Early, Heard
-from operators.records import Record, output
+from operators.records import Output, Record
 from operators.unpublished import Unpublished
 from schemas import topics
 from schemas.budget import Lease
@@ -152,7 +152,7 @@ class Decider:
         self._lender = Keeper(self.world.leases) if config.lends else None
         self._inherited = dict(self.world.leases) if inherited is None else inherited
 
-    def on_control(self, key: str, value: bytes | None, *, offset: int = -1) -> list[str]:
+    def on_control(self, key: str, value: bytes | None, *, offset: int = -1) -> list[Output]:
         """Put a control record in force; a refused one becomes a dead letter and no more."""
         try:
             self.world.accept(key, value)
@@ -160,17 +160,17 @@ class Decider:
             self.counters["control_refused"] += 1
             invalid = InvalidRecord(error.reason, error.detail)
             letter = dead_letter(invalid, value or b"", topics.CONTROL, 0, offset, 0)
-            return [output(topics.DEAD_LETTERS, f"{topics.CONTROL}/{key}", encode(letter))]
+            return [Output(topics.DEAD_LETTERS, f"{topics.CONTROL}/{key}", encode(letter))]
         self.counters["control_accepted"] += 1
         return self.rules() if key.startswith(_RULING) else []
 
-    def rules(self) -> list[str]:
+    def rules(self) -> list[Output]:
         """What `learn` must know of the campaigns in force, as outputs of `names.RULES`."""
         world = self.world
         found = [world.campaign_rules(spec) for spec in world.campaigns.values()]
-        return [output(names.RULES, each.campaign_id, encode(each)) for each in found]
+        return [Output(names.RULES, each.campaign_id, encode(each)) for each in found]
 
-    def on_batch(self, shard: str, store: ShardStore, records: Sequence[str]) -> list[str]:
+    def on_batch(self, shard: str, store: ShardStore, records: Sequence[str]) -> list[Output]:
         """Take a micro-batch of a shard through the core and commit what came of it.
 
         Returns the outputs: for each input exactly one row in an audit record. Profiles wait for
@@ -178,7 +178,7 @@ class Decider:
         """
         return Batch(self, shard, store).run(records)
 
-    def on_tick(self, shard: str, store: ShardStore, now_ms: int, late_ms: int = 0) -> list[str]:
+    def on_tick(self, shard: str, store: ShardStore, now_ms: int, late_ms: int = 0) -> list[Output]:
         """Publish changed profiles, let the wall clock move an idle shard, do what is due.
 
         ``late_ms`` is how much later the tick comes than it was meant to.

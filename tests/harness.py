@@ -13,6 +13,7 @@ from operators import names
 from operators.challenging import on_messages
 from operators.granting import Granter
 from operators.learning import Learner, heard
+from operators.records import Output
 from operators.sealing import leases_in
 from operators.shard import SEPARATOR, Decider, DeciderConfig, MemoryStore, shard_of
 from schemas import topics
@@ -185,13 +186,13 @@ class Harness:
             for row in audit["rows"]
         ]
 
-    def _collect(self, outputs: list[str]) -> None:
+    def _collect(self, outputs: list[Output]) -> None:
         asks: dict[str, list[str]] = defaultdict(list)
         for output in outputs:
-            topic, key, value = output.split(SEPARATOR, 2)
-            self.outputs[topic].append(msgspec.json.decode(value.encode("latin-1")))
+            topic, key, value = output
+            self.outputs[topic].append(msgspec.json.decode(value))
             if topic == names.ASKS:
-                asks[key].append(value)
+                asks[key].append(value.decode("latin-1"))
         lessons = heard(outputs)
         for campaign, batch in lessons.items():
             known = self.arms.get(campaign)
@@ -205,15 +206,14 @@ class Harness:
             self.ledgers[campaign], published = self.granter.on_asks(campaign, ledger, batch)
             self._hear(published)
 
-    def _hear(self, published: list[str]) -> None:
+    def _hear(self, published: list[Output]) -> None:
         """Put what the other operators publish on the control topic in force."""
         for output in published:
-            topic, key, *value = output.split(SEPARATOR, 2)
-            raw = value[0].encode("latin-1") if value else None
-            if raw is not None:
-                self.outputs[topic].append(msgspec.json.decode(raw))
+            topic, key, value = output
+            if value:
+                self.outputs[topic].append(msgspec.json.decode(value))
             if topic == topics.CONTROL:
-                self.decider.on_control(key, raw)
+                self.decider.on_control(key, value or None)
 
 
 def _user_and_time(raw: bytes) -> tuple[str | None, int]:

@@ -72,11 +72,11 @@ class Tape(Engine):
         channels: dict[str, tuple[str, ...]] = {}
         outputs = self.decider.on_batch(shard, self.stores[shard], [record])
         for output in outputs:
-            topic, _, value = output.split(SEPARATOR, 2)
+            topic, _, value = output
             if topic == DECISIONS:
-                made.append(msgspec.json.decode(value.encode("latin-1"), type=Decision))
+                made.append(msgspec.json.decode(value, type=Decision))
             elif topic == EXAMPLES:
-                example = msgspec.json.decode(value.encode("latin-1"), type=Example)
+                example = msgspec.json.decode(value, type=Example)
                 channels[example.decision_id] = example.channels
         self._learn(outputs)
         self.made += (

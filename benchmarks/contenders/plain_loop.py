@@ -108,10 +108,10 @@ def run(settings: Settings) -> None:
         if records:
             outputs += decider.on_batch(_SHARD, store, records)
         for output in outward(outputs):
-            topic, key, value = output.split(SEPARATOR, 2)
+            topic, key, value = output
             while True:
                 try:
-                    sink.produce(topic, value.encode("latin-1"), key.encode("latin-1"))
+                    sink.produce(topic, value, key.encode())
                     break
                 except BufferError:
                     sink.poll(0.05)

@@ -78,7 +78,7 @@ class DecideOne(KeyedProcessFunction):  # type: ignore[misc]
         fields = (EVENTS, str(partition), str(offset), str(ingested_ms), payload)
         shard = ctx.get_current_key()
         outputs = self._decider.on_batch(shard, self._store, [SEPARATOR.join(fields)])
-        yield Row(outward(outputs), [])
+        yield from layout.emitted(outward(outputs))
 
 
 def main() -> None:

@@ -57,9 +57,9 @@ def replay(
     for part in parts:
         for shard, batch in batches(part):
             for output in decider.on_batch(shard, stores[shard], batch):
-                topic, _, value = output.split(SEPARATOR, 2)
+                topic, _, value = output
                 if topic == topics.DECISIONS:
-                    yield _decode(value.encode("latin-1"))
+                    yield _decode(value)
 
 
 def digest(decisions: Iterable[Decision], control: Iterable[ControlRecord]) -> str:

@@ -19,6 +19,7 @@ from msgspec.structs import replace
 
 from jobs.audit.moments import Moments, positions_of
 from jobs.audit.pins import HEARD_MS, ControlLog
+from operators.records import Output
 from operators.shard import SEPARATOR, Decider, DeciderConfig, MemoryStore, shard_of
 from schemas.decision import Decision
 from schemas.topics import DECISIONS
@@ -302,11 +303,11 @@ class _Shard:
         self._moments.now = self._log.at(now_ms)
         self._hear(now_ms, self._decider.on_tick(self._name, self._store, now_ms))
 
-    def _hear(self, moment_ms: int, outputs: Iterable[str]) -> None:
+    def _hear(self, moment_ms: int, outputs: Iterable[Output]) -> None:
         for output in outputs:
-            topic, _, value = output.split(SEPARATOR, 2)
+            topic, _, value = output
             if topic == DECISIONS:
-                self._found.append((moment_ms, _read(value.encode("latin-1"))))
+                self._found.append((moment_ms, _read(value)))
 
 
 def _record(each: Input) -> str:

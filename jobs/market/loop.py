@@ -17,6 +17,7 @@ from jobs.market.market import Emission, Market
 from jobs.market.sender import Sender
 from jobs.market.tally import Tally
 from operators.learning import Learner, heard
+from operators.records import Output
 from operators.shard import SEPARATOR, Decider, DeciderConfig, MemoryStore
 from schemas.control import ControlRecord, control_key
 from schemas.decision import Decision
@@ -106,22 +107,22 @@ class Engine:
         decisions: list[Decision] = []
         outputs = self.decider.on_batch("0", self._store, records)
         for output in outputs:
-            topic, _, value = output.split(SEPARATOR, 2)
+            topic, _, value = output
             if topic == DECISIONS:
-                decisions.append(_read_decision(value.encode("latin-1")))
+                decisions.append(_read_decision(value))
             elif topic == REWARDS and self._keep:
-                self.kept.append(_read_reward(value.encode("latin-1")))
+                self.kept.append(_read_reward(value))
             elif topic == EXAMPLES and self._keep:
-                self.kept.append(_read_example(value.encode("latin-1")))
+                self.kept.append(_read_example(value))
         self._learn(outputs)
         return decisions
 
-    def _learn(self, outputs: Iterable[str]) -> None:
+    def _learn(self, outputs: Iterable[Output]) -> None:
         for campaign, messages in heard(outputs).items():
             before = self.learned.get(campaign)
             state, published = self.learner.on_messages(campaign, before, messages)
             self.learned[campaign] = state
             for output in published:
-                topic, key, *value = output.split(SEPARATOR, 2)
+                topic, key, value = output
                 if topic == CONTROL:
-                    self.decider.on_control(key, "".join(value).encode("latin-1") or None)
+                    self.decider.on_control(key, value or None)

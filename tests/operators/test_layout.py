@@ -50,20 +50,64 @@ GRAPH = """
 """
 
 
-def planned(tmp_path: object, mode: str = "thread", delivery: str = "at-least-once") -> dict:  # type: ignore[type-arg]
-    settings = Settings(data_dir=tmp_path)  # type: ignore[arg-type]
+OUT = """
+    import sys
+    from pyflink.common import Configuration, Types
+    from pyflink.datastream import ProcessFunction, StreamExecutionEnvironment
+    from pyflink.table import StreamTableEnvironment
+    from operators import layout
+    from operators.records import Output
+
+    class Speak(ProcessFunction):
+        def process_element(self, value, ctx):
+            many = [Output(f"t{n}", f"{value}/{n}", bytes([value, n, 255])) for n in range(3)]
+            return layout.emitted([*many, Output("gone", f"{value}")], ["inward"])
+
+    configuration = Configuration()
+    for key in ("python.executable", "python.client.executable"):
+        configuration.set_string(key, sys.executable)
+    configuration.set_string("python.execution-mode", "thread")
+    environment = StreamExecutionEnvironment.get_execution_environment(configuration)
+    environment.set_parallelism(1)
+    tables = StreamTableEnvironment.create(environment)
+    spoken = environment.from_collection([1, 2], Types.INT()).process(Speak(), layout.OUTPUTS)
+    with layout.routed(tables, spoken, "spoken").execute().collect() as rows:
+        for key, value, topic in rows:
+            print([topic, key, None if value is None else list(bytes(value))])
+"""
+
+
+def run(program: str, settings: Settings) -> list[str]:
+    # Thread mode asks the `python` on the PATH where packages are, whatever the options say.
+    found = os.pathsep.join((str(Path(sys.executable).parent), os.environ["PATH"]))
     done = subprocess.run(
-        [
-            sys.executable,
-            "-c",
-            textwrap.dedent(GRAPH.format(data_dir=str(tmp_path), mode=mode, delivery=delivery)),
-        ],
-        env={**os.environ, **client_environment(settings)},
+        [sys.executable, "-c", textwrap.dedent(program)],
+        env={**os.environ, **client_environment(settings), "PATH": found},
         capture_output=True,
         text=True,
     )
     assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout.splitlines()[-1])  # type: ignore[no-any-return]
+    return done.stdout.splitlines()
+
+
+def planned(tmp_path: object, mode: str = "thread", delivery: str = "at-least-once") -> dict:  # type: ignore[type-arg]
+    settings = Settings(data_dir=tmp_path)  # type: ignore[arg-type]
+    program = GRAPH.format(data_dir=str(tmp_path), mode=mode, delivery=delivery)
+    return json.loads(run(program, settings)[-1])  # type: ignore[no-any-return]
+
+
+def test_outputs_leave_with_their_topic_key_and_bytes_and_without_a_value_as_tombstones(
+    tmp_path: Path,
+) -> None:
+    lines = run(OUT, Settings(data_dir=tmp_path))
+    assert [line for line in lines if line.startswith("[")] == [
+        str(row)
+        for value in (1, 2)
+        for row in (
+            *([f"t{n}", f"{value}/{n}", [value, n, 255]] for n in range(3)),
+            ["gone", f"{value}", None],
+        )
+    ]
 
 
 @pytest.mark.parametrize("delivery", ["at-least-once", "exactly-once"])

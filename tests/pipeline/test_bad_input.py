@@ -8,7 +8,6 @@ import time
 import pytest
 
 from benchmarks.bad_input import BadControl, BadInput, bad_control, bad_inputs
-from operators.shard import SEPARATOR
 from schemas.deadletter import REASONS
 from tests.harness import Harness
 
@@ -39,7 +38,7 @@ def test_a_bad_control_record_is_a_dead_letter_and_changes_nothing(bad: BadContr
 
     [letter] = harness.decider.on_control(bad.key, bad.value)
 
-    assert json.loads(letter.split(SEPARATOR, 2)[2])["reason"] == bad.reason
+    assert json.loads(letter.value)["reason"] == bad.reason
     world = harness.decider.world
     assert (world.models.champion, world.policy, world.campaigns) == (model, policy, {})
 

@@ -15,7 +15,7 @@ from benchmarks.day.judge import KINDS, Judge
 from benchmarks.day.reasons import unexplained
 from benchmarks.day.replay import Recorded, batches, digest, replay
 from jobs.why.answers import Record
-from operators.shard import SEPARATOR, Decider, DeciderConfig, MemoryStore, shard_of
+from operators.shard import Decider, DeciderConfig, MemoryStore, shard_of
 from schemas import topics
 from schemas.control import control_key
 from schemas.decision import Decision
@@ -56,8 +56,8 @@ def published(inputs: list[list[Recorded]]) -> dict[str, list[Record]]:
     for part in inputs:
         for shard, batch in batches(part):
             for output in decider.on_batch(shard, stores[shard], batch):
-                topic, key, value = output.split(SEPARATOR, 2)
-                found[topic].append(Record(topic, 0, 0, key.encode(), value.encode("latin-1")))
+                topic, key, value = output
+                found[topic].append(Record(topic, 0, 0, key.encode(), value))
     return found
 
 

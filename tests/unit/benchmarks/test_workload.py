@@ -26,8 +26,8 @@ def backlog() -> Backlog:
 def _decide(backlog: Backlog, batch: int) -> Decisions:
     closing = [message for _, message in WORKLOAD.closing(1)]
     work = batches([*backlog.messages, *closing], START_MS + 7_200_000, batch)
-    outputs = (line.split("\x1f", 2) for line in Harness(backlog.control).outputs(work))
-    values = (value.encode("latin-1") for topic, _, value in outputs if topic == DECISIONS)
+    outputs = Harness(backlog.control).outputs(work)
+    values = (value for topic, _, value in outputs if topic == DECISIONS)
     return decisions_of(values, horizon_ms(WORKLOAD))
 
 

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from operators.records import Output
 from operators.shard import SEPARATOR, Decider, DeciderConfig, MemoryStore
 from schemas import topics
 from schemas.control import AbsenceTrigger, ControlRecord
@@ -162,11 +163,11 @@ class Reader:
     def _tick(self, late_ms: int) -> None:
         self._hear(self.decider.on_tick(SHARD, self.store, self.wall_ms, late_ms))
 
-    def _hear(self, outputs: list[str]) -> None:
+    def _hear(self, outputs: list[Output]) -> None:
         for output in outputs:
-            topic, _, value = output.split(SEPARATOR, 2)
+            topic, _, value = output
             if topic == topics.DECISIONS:
-                self.published.append(msgspec.json.decode(value.encode("latin-1"), type=Decision))
+                self.published.append(msgspec.json.decode(value, type=Decision))
 
     def to_the_end(self) -> dict[str, set[bytes]]:
         """Read the rest, let the last waits end; decision id → contents published under it."""

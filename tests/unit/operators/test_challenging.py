@@ -11,6 +11,7 @@ from msgspec import convert, json
 
 from operators import names
 from operators.challenging import losses, on_messages
+from operators.records import Output
 from operators.shard import SEPARATOR
 from schemas import topics
 from schemas.audit import Shadow
@@ -38,11 +39,11 @@ def _message(kind: str, value: bytes) -> str:
     return f"{kind}{SEPARATOR}c{SEPARATOR}{value.decode('latin-1')}"
 
 
-def told(outputs: list[str]) -> Shadow:
+def told(outputs: list[Output]) -> Shadow:
     output, *_ = outputs
-    topic, key, value = output.split(SEPARATOR, 2)
+    topic, key, value = output
     assert (topic, key) == (topics.AUDIT, names.CHALLENGER)
-    return json.decode(value.encode("latin-1"), type=Shadow)
+    return json.decode(value, type=Shadow)
 
 
 def test_an_example_is_learned_from_when_its_label_comes_and_once() -> None:
@@ -167,11 +168,11 @@ def test_what_was_learned_by_a_day_s_end_is_published_once_the_next_has_a_label(
             state, outputs = on_messages(
                 state, waiting, labelled(100 * day + 20 * part, 20, day)
             )  # fmt: skip
-            steering = [each for each in outputs if each.startswith(topics.CONTROL)]
+            steering = [each for each in outputs if each.topic == topics.CONTROL]
             assert len(steering) == (day > 2 and part == 0)
             for output in steering:
-                _, key, value = output.split(SEPARATOR, 2)
-                published.append(json.decode(value.encode("latin-1"), type=Challenger))
+                _, key, value = output
+                published.append(json.decode(value, type=Challenger))
                 assert key == "challenger/ctr"
     assert [len(each.days) for each in published] == [1, 2, 3, 3, 3]
     assert [each.days[-1].examples for each in published] == [40, 80, 120, 160, 200]

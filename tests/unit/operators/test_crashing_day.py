@@ -19,7 +19,7 @@ from benchmarks.day.replay import Recorded, digest, replay
 from benchmarks.prove_decisions import differences, side_by_side
 from operators import names
 from operators.granting import Granter
-from operators.records import SEPARATOR, Record
+from operators.records import SEPARATOR, Output, Record
 from operators.sealing import leases_in
 from operators.shard import Decider, DeciderConfig, MemoryStore, shard_of
 from schemas import topics
@@ -138,22 +138,20 @@ class Stream:
             known = self.ledgers.get(campaign)
             self.ledgers[campaign], published = self._granter.on_asks(campaign, known, asked)
             for output in published:
-                _, key, value = output.split(SEPARATOR, 2)
-                self.lent.append((key, value.encode("latin-1")))
+                self.lent.append((output.key, output.value))
                 self._decider.on_control(*self.lent[-1])
         self.asks.clear()
 
-    def _hear(self, outputs: Iterable[str]) -> None:
+    def _hear(self, outputs: Iterable[Output]) -> None:
         for output in outputs:
-            topic, key, value = output.split(SEPARATOR, 2)
-            raw = value.encode("latin-1")
+            topic, key, raw = output
             if topic == topics.DECISIONS:
                 self.published.append(msgspec.json.decode(raw, type=Decision))
             elif topic == topics.AUDIT and b'"rows"' in raw:
                 told = msgspec.json.decode(raw)
                 self.ended.update((told["topics"][row[0]], *row[1:3]) for row in told["rows"])
             elif topic == names.ASKS:
-                self.asks[key].append(value)
+                self.asks[key].append(raw.decode("latin-1"))
 
 
 def text(record: Recorded) -> str:

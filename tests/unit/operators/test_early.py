@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from operators.records import SEPARATOR, Record, in_order
+from operators.records import SEPARATOR, Output, Record, in_order
 from operators.shard import Decider, DeciderConfig, MemoryStore
 from schemas import topics
 from schemas.control import Cap
@@ -61,14 +61,13 @@ class Shard:
     def tick(self, now_ms: int) -> None:
         self._hear(self._decider.on_tick(SHARD, self.store, now_ms))
 
-    def _hear(self, outputs: list[str]) -> None:
+    def _hear(self, outputs: list[Output]) -> None:
         for output in outputs:
-            topic, _, value = output.split(SEPARATOR, 2)
-            raw = value.encode("latin-1")
+            topic, _, raw = output
             if topic == topics.DECISIONS:
                 self.decisions.append(msgspec.json.decode(raw, type=Decision))
             if topic == topics.REWARDS:
-                self.rewards.append(value)
+                self.rewards.append(raw.decode())
             if topic == topics.AUDIT and b'"rows"' in raw:
                 told = msgspec.json.decode(raw)
                 for place, _, offset, end, reason in told["rows"]:

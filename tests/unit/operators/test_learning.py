@@ -8,7 +8,6 @@ import pytest
 
 from operators import names
 from operators.learning import Learner, published_in
-from operators.shard import SEPARATOR
 from schemas import topics
 from schemas.experiment import Experiment, Variant
 from schemas.learning_rules import Learning, PolicyKind
@@ -269,7 +268,4 @@ def test_the_challenger_learns_each_example_once_and_decides_nothing() -> None:
 
 def test_rules_travel_inward_only() -> None:
     stream = Harness([RULES, on_cart()])
-    assert all(
-        each.split(SEPARATOR)[0] == names.RULES
-        for each in stream.decider.on_control(*control(RULES)[0])
-    )
+    assert all(each.topic == names.RULES for each in stream.decider.on_control(*control(RULES)[0]))
