@@ -134,7 +134,7 @@ def test_a_batch_leaves_at_once_and_what_a_window_gathers_may_wait(tmp_path: obj
 
     assert ways >= {
         ("Calc", "inputs-batch", 1), ("SinkConversion", "decide", 0),
-        ("Calc", "rewards-batch", 20), ("SinkConversion", "learn", 0),
+        ("Calc", "rewards-batch", 50), ("SinkConversion", "learn", 0),
         ("Calc", "asks-batch", 10), ("SinkConversion", "grant", 0),
         ("SinkConversion", "decide", 20),  # control records
     }  # fmt: skip
