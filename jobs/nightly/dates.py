@@ -26,6 +26,8 @@ AHEAD_DAYS: Final = 60
 SHOWN: Final = 30
 PAID: Final = ("payment",)
 """Actions that settle a payment, as an overdue campaign's ``settled_by``."""
+LEAST_AGAIN: Final = 30
+"""Payments by who had paid before, below which nothing is said of who will be late."""
 INPUTS: Final = ("payments_log", "late_share")
 _COLUMNS: Final = {"member_until_ms": WAKE_DAYS, "payment_due_ms": OVERDUE_DAYS}
 
@@ -120,6 +122,8 @@ def _late(
     if not rows:
         return risk, None
     whole = np.array(rows)
+    if int(whole[whole[:, 2] > 0, 1].sum()) < LEAST_AGAIN:
+        return risk, None  # a habit of paying shows in who paid before and paid again
     try:
         model = survival.weibull(INPUTS, whole[:, 2:], whole[:, 0], whole[:, 1])
         frame = pd.DataFrame(whole, columns=["days", "paid", *INPUTS])

@@ -167,9 +167,9 @@ def test_the_stream_speaks_at_once_where_a_payment_is_nearer_than_thirty_days(ni
 
 @pytest.fixture(scope="module")
 def simulated(tmp_path_factory):
-    """The dates of fifty days of the market, whose customers owe, pay and tell by themselves."""
+    """The dates of eleven weeks of the market, whose customers owe, pay and tell by themselves."""
     root = tmp_path_factory.mktemp("owing")
-    write_archive(root / "archive", customers=3_000, examples=60, events=9_000, days=50,
+    write_archive(root / "archive", customers=4_000, examples=80, events=12_000, days=75,
                   last=NIGHT, seed=6)  # fmt: skip
     for name in ("told", "dates"):
         context = Context(name, archive_dir=root / "archive", data_dir=root / "data", day=NIGHT,
@@ -211,6 +211,21 @@ def test_who_was_late_in_the_market_is_likelier_to_be_late_again(simulated):
     assert mine.sum() >= 10
     risk = table["late_risk"].reindex(mine.index)
     assert risk[mine].mean() > risk[~mine].mean() + 0.05
+
+
+def test_where_hardly_anybody_paid_twice_nothing_is_said_of_who_will_be_late(tmp_path):
+    write_archive(tmp_path / "archive", customers=3_000, examples=60, events=4_000, days=7,
+                  last=NIGHT, seed=6)  # fmt: skip
+    for name in ("told", "dates"):
+        context = Context(name, archive_dir=tmp_path / "archive", data_dir=tmp_path / "data",
+                          day=NIGHT, console=Console(quiet=True))  # fmt: skip
+        manifest, _ = run_step(STEPS[name], context)
+        assert manifest.status == "done", manifest.reason
+    table = pd.read_parquet(context.folder / dates.FILE)
+    assert table["payment_due_ms"].notna().sum() > 10
+    assert table["late_risk"].isna().all()
+    report, _ = context.told("dates")
+    assert not report.tables
 
 
 def test_the_stream_speaks_thirty_days_before_a_payment_of_the_market(simulated):
