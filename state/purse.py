@@ -16,28 +16,29 @@ the control topic and stay, and so do the decisions that were published. What ma
   after the state was saved is paid for before anything is decided, once;
 - the keeper publishes what it took back, and a shard that has forgotten giving it believes that;
 - a shard that finds loans but has never had a purse has lost its state: those loans are void.
-
-Layout, little-endian: magic ``BKP``, version ``u8``; then spent, returned and number of payments,
-each ``i64``, for an account, and MessagePack for the index.
 """
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Callable, Iterable, Mapping
 from typing import Final, NamedTuple
-
-import msgspec
 
 from schemas.budget import Ask, Budget, Lease, micros
 from schemas.control import Campaign, Policy
 from schemas.decision import Decision
 from schemas.outcome import Channel
+from state.accounts import (
+    INDEX,
+    PATIENCE_MS,
+    Account,
+    Name,
+    account_key,
+    decode_index,
+    encode_index,
+)
 from state.days import day_bounds, day_of, newest_ended_day
 from state.loans import Leases
-from state.profile import CorruptState
 
-VERSION: Final = 1
 SPENT: Final = "no_budget"
 AWAITED: Final = "awaiting_budget"
 """Reasons of `schemas.reasons`: nothing is left to be lent, or it has not come yet."""
@@ -48,18 +49,10 @@ AHEAD_MS: Final = 600_000
 """How long before midnight a shard asks for the next day's first loan."""
 DAYS_KEPT: Final = 2
 """For how many days after its end a day's account still takes back what failed messages cost."""
-PATIENCE_MS: Final = 5_000
 IMPATIENCE_LIMIT_MS: Final = 60_000
-"""An ask that brought nothing is repeated after the one, then ever later up to the other."""
+"""How long at most until an ask that brought nothing is repeated."""
 
-_MAGIC: Final = b"BKP"
-_INDEX: Final = "\x00purse"
-_ACCOUNT: Final = struct.Struct("<3sBqqq")
-_HEAD: Final = struct.Struct("<3sB")
 _NEVER: Final = (0, 0)
-
-_Name = tuple[str, Channel, str]
-"""Campaign, channel, day."""
 
 
 class Paid(NamedTuple):
@@ -70,28 +63,6 @@ class Paid(NamedTuple):
 
 
 UNMETERED: Final = Paid("", 0)
-
-
-class _Account:
-    """What one shard did with its loan of one campaign, channel and day."""
-
-    __slots__ = (
-        "ask_again_ms", "asked_for_ms", "lent", "patience_ms", "payments",
-        "recall_ms", "recent", "returned", "spent", "unmet",
-    )  # fmt: skip
-
-    def __init__(self, spent: int = 0, returned: int = 0, payments: int = 0) -> None:
-        self.spent = spent
-        self.returned = returned
-        self.payments = payments
-        # Not saved: what it takes to ask neither too often nor for too much.
-        self.lent = 0
-        self.recent = 0
-        self.unmet = 0
-        self.recall_ms = 0
-        self.asked_for_ms = -1
-        self.ask_again_ms = 0
-        self.patience_ms = PATIENCE_MS
 
 
 class Purse:
@@ -118,16 +89,16 @@ class Purse:
         self._lender = lender
         self._get = get
         self._leases = leases
-        self._accounts: dict[_Name, _Account] = {}
-        self._dirty: set[_Name] = set()
+        self._accounts: dict[Name, Account] = {}
+        self._dirty: set[Name] = set()
         self._writes: dict[str, bytes | None] = {}
-        self._asks: dict[_Name, Ask] = {}
+        self._asks: dict[Name, Ask] = {}
         self._tended: object = None
         self._tend_at_ms = 0
         self._recalls = leases.recalls
-        data = get(_INDEX)
+        data = get(INDEX)
         self._index_changed = data is None
-        self._closed, self._names = ("", set()) if data is None else _decode_index(data)
+        self._closed, self._names = ("", set()) if data is None else decode_index(data)
         if data is None:
             self._void(leases if inherited is None else inherited)
         self._pay_published(published)
@@ -230,18 +201,15 @@ class Purse:
         """What must be written for the purse to survive; None deletes the key."""
         for name in self._dirty:
             account = self._accounts[name]
-            self._writes[_key(name)] = _ACCOUNT.pack(
-                _MAGIC, VERSION, account.spent, account.returned, account.payments
-            )
+            self._writes[account_key(name)] = account.encode()
         self._dirty.clear()
         if self._index_changed:
-            index = (self._closed, sorted(self._names))
-            self._writes[_INDEX] = _HEAD.pack(_MAGIC, VERSION) + msgspec.msgpack.encode(index)
+            self._writes[INDEX] = encode_index(self._closed, self._names)
             self._index_changed = False
         writes, self._writes = self._writes, {}
         return writes
 
-    def _account(self, name: _Name) -> _Account | None:
+    def _account(self, name: Name) -> Account | None:
         """The account of this name, opened if need be; None when its day is closed for good."""
         account = self._accounts.get(name)
         if account is not None:
@@ -249,9 +217,9 @@ class Purse:
         if name[2] <= self._closed:
             return None
         if name in self._names:
-            account = _decode_account(self._get(_key(name)))
+            account = Account.decode(self._get(account_key(name)))
         else:
-            account = _Account()
+            account = Account()
             self._names.add(name)
             self._dirty.add(name)  # what the index names must be there to be read
             self._index_changed = True
@@ -259,7 +227,7 @@ class Purse:
         self._accounts[name] = account
         return account
 
-    def _free(self, name: _Name, account: _Account) -> int:
+    def _free(self, name: Name, account: Account) -> int:
         loans = self._leases.loans(name[0], name[1])
         lent, taken = loans.days.get(name[2], {}).get(self._shard, _NEVER)
         if taken > account.returned:  # given back before a crash that made us forget it
@@ -271,7 +239,7 @@ class Purse:
             account.patience_ms, account.ask_again_ms = PATIENCE_MS, 0
         return lent - account.returned - account.spent
 
-    def _usable(self, name: _Name, account: _Account, budget: Budget) -> int:
+    def _usable(self, name: Name, account: Account, budget: Budget) -> int:
         """What is free, and nothing while more is lent than the budget holds."""
         free = self._free(name, account)
         within = self._leases.standing(name[0]).within(budget, name[1], name[2])
@@ -279,8 +247,8 @@ class Purse:
 
     def _ask(
         self,
-        name: _Name,
-        account: _Account,
+        name: Name,
+        account: Account,
         free: int,
         cost: int,
         at_ms: int,
@@ -301,8 +269,8 @@ class Purse:
 
     def _tell(
         self,
-        name: _Name,
-        account: _Account,
+        name: Name,
+        account: Account,
         wanted: int,
         unit: int,
         at_ms: int,
@@ -328,7 +296,7 @@ class Purse:
         else:
             self._lender(ask)
 
-    def _give_back(self, name: _Name, account: _Account, keep: int, now_ms: int) -> None:
+    def _give_back(self, name: Name, account: Account, keep: int, now_ms: int) -> None:
         surplus = self._free(name, account) - keep
         if surplus > 0:
             account.returned += surplus
@@ -362,7 +330,7 @@ class Purse:
             self._names.discard(name)
             self._accounts.pop(name, None)
             self._dirty.discard(name)
-            self._writes[_key(name)] = None
+            self._writes[account_key(name)] = None
         if closed > self._closed:
             self._closed = closed
             self._index_changed = True
@@ -375,13 +343,13 @@ class Purse:
                     granted, taken = lent.get(self._shard, _NEVER)
                     if granted:
                         name = (campaign, channel, day)
-                        self._accounts[name] = _Account(granted - taken, taken)
+                        self._accounts[name] = Account(granted - taken, taken)
                         self._names.add(name)
                         self._dirty.add(name)
 
     def _pay_published(self, published: Iterable[Decision]) -> None:
         """Pay for what was published after the state was saved; it is gone, whatever comes now."""
-        newest: dict[_Name, int] = {}
+        newest: dict[Name, int] = {}
         for decision in published:
             name = _name_of(decision)
             account = None if name is None else self._account(name)
@@ -394,41 +362,8 @@ class Purse:
             self._accounts[name].payments = number
 
 
-def _name_of(decision: Decision) -> _Name | None:
+def _name_of(decision: Decision) -> Name | None:
     """The account that paid for a decision; None if it cost no budget anything."""
     if decision.status != "send" or not decision.paid_day:
         return None
     return decision.campaign_id, decision.channel, decision.paid_day
-
-
-def _key(name: _Name) -> str:
-    return "/".join((_INDEX, *name))
-
-
-def _decode_account(data: bytes | None) -> _Account:
-    if data is None or len(data) != _ACCOUNT.size:
-        raise CorruptState(f"a purse's account of {0 if data is None else len(data)} bytes")
-    magic, version, spent, returned, payments = _ACCOUNT.unpack(data)
-    _check_head(magic, version)
-    return _Account(spent, returned, payments)
-
-
-def _decode_index(data: bytes) -> tuple[str, set[_Name]]:
-    if len(data) < _HEAD.size:
-        raise CorruptState(f"a purse's index of {len(data)} bytes")
-    _check_head(*_HEAD.unpack_from(data))
-    try:
-        closed, names = _read_index(data[_HEAD.size :])
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise CorruptState(f"a purse's index does not decode: {error}") from error
-    return closed, set(names)
-
-
-def _check_head(magic: bytes, version: int) -> None:
-    if magic != _MAGIC or version != VERSION:
-        raise CorruptState(
-            f"a purse starts with {magic!r}, version {version}; this release reads {VERSION}"
-        )
-
-
-_read_index: Final = msgspec.msgpack.Decoder(tuple[str, list[_Name]]).decode
