@@ -47,6 +47,14 @@ _PLACE: Final = {topic: place for place, topic in enumerate(_INPUTS)}
 _encode_shard: Final = msgspec.msgpack.Encoder().encode
 
 
+def served_by_a_batch(inputs: int) -> int:
+    """How many customers a batch serves at most of those for whom something is due.
+
+    One for each input, so that neither waits for the other for long.
+    """
+    return max(16, inputs)
+
+
 Stored = tuple[int, int, bytes]
 """A customer as written: time of the newest fact, revision, and the bytes."""
 
@@ -77,6 +85,7 @@ class Batch:
         kept = decider.shard(shard, store)
         self.clock, self.due, self.purse, self.unpublished, self.stored, self.early = kept
         self.lateness_ms = decider.world.policy.lateness_ms
+        self.fired_ms = self.clock.now_ms
         self.touched: dict[str, tuple[Customer, int]] = {}
         self.outputs: list[Output] = []
         self.rows: list[tuple[int, int, int, str, str]] = []
@@ -90,7 +99,7 @@ class Batch:
                 if early.deliver(record, user_id):
                     continue
             self._end(record, self._take(record))
-        self._fire(self.clock.advance(self.lateness_ms))
+        self._fire(self.clock.advance(self.lateness_ms), served_by_a_batch(len(records)))
         self._tend(self.clock.now_ms)
         return self._commit()
 
@@ -115,7 +124,7 @@ class Batch:
             and not self.rows
         ):
             return []
-        self._fire(clock_ms)
+        self._fire(clock_ms, self.decider.due_limit)
         return self._commit(publish=True)
 
     def _take(self, record: Record) -> Step:
@@ -169,7 +178,10 @@ class Batch:
             if since is not None:  # what has settled can no longer be told apart
                 self._publish_profile(user_id, since)
             customer.settle(now_ms, self.lateness_ms)
-        self.touched[user_id] = (customer, customer.book.revision)
+        book = customer.book
+        self.touched[user_id] = (customer, book.revision)
+        if book.hints and book.hints[0] <= self.fired_ms:  # when too many were due at once
+            self._serve(user_id, customer, self.fired_ms)
         return customer
 
     def _bury(self, error: InvalidRecord, raw: bytes, record: Record) -> Step:
@@ -216,18 +228,30 @@ class Batch:
             self._answer(user_id, now_ms + LONGEST_MS, 0)
         early.active = False
 
-    def _fire(self, clock_ms: int) -> None:
-        """Do what is due, a wait too that this very batch began."""
+    def _fire(self, clock_ms: int, most: int) -> None:
+        """Do what is due, a wait too that this very batch began.
+
+        When the night ends all that it held up is due at one moment. Then no more customers are
+        served than ``most``, so that events need not wait for them; the rest follows.
+        """
         for user_id, (customer, _) in self.touched.items():
             self._note_wake(user_id, customer)
-        for user_id in self.due.pop_due(clock_ms):
-            customer = self._touch(user_id, clock_ms)
+        limited = self.decider.due_limit and not self.early.active
+        for user_id in self.due.pop_due(clock_ms, most if limited else 0):
+            known = self.touched.get(user_id)
+            customer = known[0] if known else self.decider.customer(self.name, user_id, self.store)
+            if not customer.book.hints or customer.book.hints[0] > clock_ms:
+                continue  # it was served meanwhile
+            self._touch(user_id, clock_ms)
             if self.early.active:
                 self._answer(user_id, self.clock.read_to_ms, clock_ms)
-            book = customer.book
-            book.hints = [hint for hint in book.hints if hint > clock_ms]
-            self._publish(on_due(user_id, customer, clock_ms, self.world, self.purse))
+            self._serve(user_id, customer, clock_ms)
             self._note_wake(user_id, customer)
+
+    def _serve(self, user_id: str, customer: Customer, clock_ms: int) -> None:
+        book = customer.book
+        book.hints = [hint for hint in book.hints if hint > clock_ms]
+        self._publish(on_due(user_id, customer, clock_ms, self.world, self.purse))
 
     def _note_wake(self, user_id: str, customer: Customer) -> None:
         wake_ms, hints = customer.book.wake_at_ms(), customer.book.hints

@@ -96,6 +96,8 @@ class DeciderConfig(NamedTuple):
         cached_customers: how many decoded customers it keeps at hand.
         unpublished_customers: of how many of a shard a new profile may wait for the next tick; 0
             publishes with each batch.
+        due_customers: for how many of a shard a tick does what is due; 0 for all. A batch does so
+            for one for each of its inputs.
         shards: 4, 16 or 256: whoever cut the batches read the customer from the raw payload, so
             it is checked that they read the same as we do; None where the batches are our own.
         partitions: how many the topic of events has, which a shard then waits for from the start
@@ -105,6 +107,7 @@ class DeciderConfig(NamedTuple):
 
     cached_customers: int = 20_000
     unpublished_customers: int = 1_000
+    due_customers: int = 0
     shards: int | None = None
     partitions: int = 0
     lends: bool = False
@@ -143,6 +146,7 @@ class Decider:
         self.counters: Counter[str] = Counter()
         self._limit = config.cached_customers
         self.unpublished_limit = config.unpublished_customers
+        self.due_limit = config.due_customers
         self._all_shards = config.shards
         self._partitions = config.partitions
         self._customers: OrderedDict[tuple[str, str], Customer] = OrderedDict()

@@ -58,16 +58,20 @@ class DueList:
         if bucket in self._loaded:
             heappush(self._heap, (due_ms, customer))
 
-    def pop_due(self, clock_ms: int) -> list[str]:
-        """The customers whose hints are not after ``clock_ms``, earliest first, each once."""
+    def pop_due(self, clock_ms: int, most: int = 0) -> list[str]:
+        """The customers whose hints are not after ``clock_ms``, earliest first, each once.
+
+        With ``most`` no more than so many; the others are due still.
+        """
         current = clock_ms // BUCKET_MS
         while self._next <= current:
             self._load(self._next)
         due: dict[str, None] = {}
         heap = self._heap
-        while heap and heap[0][0] <= clock_ms:
+        while heap and heap[0][0] <= clock_ms and (not most or len(due) < most):
             due[heappop(heap)[1]] = None
-        for bucket in [bucket for bucket in self._loaded if bucket < current]:
+        left = heap[0][0] // BUCKET_MS if heap else current
+        for bucket in [bucket for bucket in self._loaded if bucket < min(current, left)]:
             self._drop(bucket)
         return list(due)
 

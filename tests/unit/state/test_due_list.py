@@ -16,6 +16,7 @@ times = st.integers(min_value=1, max_value=40 * BUCKET_MS)
         st.one_of(
             st.tuples(st.just("add"), times),
             st.tuples(st.just("clock"), times),
+            st.tuples(st.just("two"), times),
             st.tuples(st.just("restart"), st.just(0)),
         ),
         max_size=60,
@@ -39,6 +40,14 @@ def test_every_hint_comes_back_when_due_and_none_before(steps: list[tuple[str, i
             waiting = {name: at for name, at in waiting.items() if at > clock}
             assert not set(returned) & set(waiting)
             assert len(returned) == len(set(returned))
+        elif verb == "two":
+            clock = max(clock, ms)
+            returned = due.pop_due(clock, 2)
+            mine = [name for name in returned if name in waiting]
+            assert len(returned) <= 2
+            assert all(waiting[name] <= clock for name in mine)
+            for name in mine:
+                del waiting[name]
         store.put_all(due.take_writes())
         if verb == "restart":
             due = DueList(store.get)
