@@ -12,11 +12,13 @@ import time
 from typing import Any, Final
 
 import msgspec
+from confluent_kafka import Consumer, Producer
 
 from jobs import kafka
 from jobs.campaigns import changes
 from jobs.demo.command import publish
 from jobs.settings import Settings
+from operators.shard import shard_of
 from schemas import topics
 from schemas.change import Change
 from schemas.control import Campaign, Policy, control_key
@@ -30,6 +32,8 @@ IDLE_MS: Final = 3_000
 NOTHING_MS: Final = 4_000
 _EVERY_S: Final = 0.02
 _PATIENCE_S: Final = 60.0
+_ARRIVAL_S: Final = 300.0
+_LAST: Final = "nothing-bought"
 _NOTHING: Final = AbsenceTrigger(("login",), ("purchase",), NOTHING_MS)
 _ALLOWED: Final = {"marketing": True, "push": True}
 
@@ -49,21 +53,20 @@ def measure(settings: Settings, gone: list[Campaign], customers: int) -> dict[st
             *(msgspec.structs.replace(each, status="paused", updated_ms=now_ms) for each in gone),
             Policy(lateness_ms=LATENESS_MS, holdout_ratio=0.0, caps=(), updated_ms=now_ms),
             _campaign("left-the-active", SegmentTrigger("tempo_idle_s < 3", "exit"), now_ms),
-            _campaign("nothing-bought", _NOTHING, now_ms),
+            _campaign(_LAST, _NOTHING, now_ms),
         ],
     )
-    time.sleep(2.0)
     reader = kafka.consumer(settings, "beckon-punctual")
     kafka.read_from_now(reader, [topics.DECISIONS])
     true_at: dict[tuple[str, str], int] = {}
     out = kafka.producer(settings)
+    if not _arrived_at_today(settings, out, reader):
+        return {"measured": 0, "missing": 2 * customers}
     for number in range(customers):
         user, ts = f"live-{number}", _now_ms()
-        login = {"event_id": user, "user_id": user, "action": "login", "ts": ts}
-        out.produce(topics.EVENTS, encode({**login, "consent": _ALLOWED}), user)
-        out.poll(0)
+        _log_in(out, user, ts)
         true_at[user, "left-the-active"] = ts + IDLE_MS
-        true_at[user, "nothing-bought"] = ts + NOTHING_MS
+        true_at[user, _LAST] = ts + NOTHING_MS
         time.sleep(_EVERY_S)
     out.flush(10)
     late: dict[tuple[str, str], int] = {}
@@ -122,6 +125,32 @@ def applied_ms(settings: Settings) -> int | None:
     out.flush(10)
     reader.close()
     return first
+
+
+def _arrived_at_today(settings: Settings, out: Producer, reader: Consumer) -> bool:
+    """Let each shard's clock come from the recorded day to now, where all of its windows close.
+
+    So long as that takes, later moments wait behind it.
+    """
+    deadline_s = time.monotonic() + _ARRIVAL_S
+    arrived: set[str] = set()
+    number = 0
+    while len(arrived) < settings.shards and time.monotonic() < deadline_s:
+        for _ in range(2 * settings.shards):
+            _log_in(out, f"early-{number}", _now_ms())
+            number += 1
+        for message in reader.consume(500, timeout=1.0):
+            if message.error() is None:
+                made = _decision(message.value() or b"{}")
+                if made["campaign_id"] == _LAST:
+                    arrived.add(shard_of(made["user_id"], settings.shards))
+    return len(arrived) == settings.shards
+
+
+def _log_in(out: Producer, user: str, ts: int) -> None:
+    login = {"event_id": user, "user_id": user, "action": "login", "ts": ts}
+    out.produce(topics.EVENTS, encode({**login, "consent": _ALLOWED}), user)
+    out.poll(0)
 
 
 def _campaign(name: str, trigger: object, now_ms: int) -> Campaign:
