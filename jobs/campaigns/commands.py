@@ -216,6 +216,7 @@ def _table(records: Iterable[Record]) -> list[str]:
             about = f"experiment on {', '.join(record.campaigns)}: {shares}"
             lines.append(f"{record.id:<24} v{record.version:<4} {'active':<7} {about}")
         else:
-            about = f"holdout {record.holdout_ratio:.1%}, {len(record.caps)} caps"
+            caps = "cap" if len(record.caps) == 1 else "caps"
+            about = f"holdout {record.holdout_ratio:.1%}, {len(record.caps)} {caps}"
             lines.append(f"{'(policy)':<24} v{record.version:<4} {'active':<7} {about}")
     return lines or ["nothing runs; publish with `beckon campaigns apply`"]
