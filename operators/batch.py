@@ -242,7 +242,7 @@ class Batch:
             customer = known[0] if known else self.decider.customer(self.name, user_id, self.store)
             if not customer.book.hints or customer.book.hints[0] > clock_ms:
                 continue  # it was served meanwhile
-            self._touch(user_id, clock_ms)
+            customer = self._touch(user_id, clock_ms)
             if self.early.active:
                 self._answer(user_id, self.clock.read_to_ms, clock_ms)
             self._serve(user_id, customer, clock_ms)
