@@ -7,7 +7,8 @@ import time
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from schemas.control import AbsenceTrigger, Campaign, Model, control_key
+from schemas.control import AbsenceTrigger, Campaign, control_key
+from schemas.model import Model
 from schemas.topics import EVENTS, OUTCOMES
 from schemas.wire import encode
 from scoring.features import FEATURES

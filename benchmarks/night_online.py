@@ -24,8 +24,9 @@ from jobs.nightly.context import Context
 from jobs.nightly.online import newest_published
 from operators import challenging, names
 from operators.shard import SEPARATOR
-from schemas.control import Challenger, control_key
+from schemas.control import control_key
 from schemas.learning import LABELS, Example, Reward
+from schemas.model import Challenger
 from schemas.topics import CONTROL, REWARDS
 from schemas.wire import encode
 from scoring.features import FEATURE_HASH

@@ -37,8 +37,9 @@ from jobs.nightly.runner import run_step
 from jobs.settings import Settings
 from jobs.trainers import TRAINERS
 from operators.shard import SEPARATOR, Decider, DeciderConfig, MemoryStore
-from schemas.control import Campaign, EventTrigger, Model, control_key
+from schemas.control import Campaign, EventTrigger, control_key
 from schemas.errors import RefusedControl, UserMistake
+from schemas.model import Model
 from schemas.topics import DECISIONS, EVENTS, EXAMPLES
 from schemas.wire import encode
 from scoring.features import FEATURE_HASH, FEATURES, campaign_features, customer_features

@@ -37,9 +37,10 @@ from benchmarks.servers import free_settings
 from jobs.kafka import producer, read_to_end
 from jobs.settings import Settings
 from jobs.stack.local import LocalStack
-from schemas.control import CANARY, Campaign, EventTrigger, Model, Policy, control_key
+from schemas.control import Campaign, EventTrigger, Policy, control_key
 from schemas.decision import Decision
 from schemas.learning import Example
+from schemas.model import CANARY, Model
 from schemas.outcome import CHANNELS
 from schemas.topics import CONTROL, DECISIONS, EXAMPLES
 from schemas.wire import decode_control, encode

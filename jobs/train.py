@@ -17,9 +17,10 @@ from rich.table import Table
 from jobs.settings import Settings
 from jobs.trainers import ctr
 from jobs.trainers.base import Rows, Training, join
-from schemas.control import Model, control_key
+from schemas.control import control_key
 from schemas.errors import UserMistake
 from schemas.learning import Example, Reward
+from schemas.model import Model
 from schemas.topics import CONTROL, EXAMPLES, REWARDS
 from schemas.wire import encode
 from scoring.features import MEANING

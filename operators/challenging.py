@@ -5,7 +5,7 @@ window without one. A message that came back has none. Then the challenger predi
 it, and what it predicted is told beside what the champion had (`schemas.audit.Shadow`).
 
 When the first label of a new day comes, what it had learned until then is published for the night
-to judge (`schemas.control.Challenger`): on what came after, of which it knew nothing.
+to judge (`schemas.model.Challenger`): on what came after, of which it knew nothing.
 
 Layout of the state: hash of the features, the learner (`scoring.online`), the champion's summed
 loss, the newest time and what was learned by the end of each of the last days, as one MessagePack
@@ -24,8 +24,9 @@ from msgspec import Struct, field
 from operators import names
 from operators.records import SEPARATOR, Output
 from schemas.audit import Shadow
-from schemas.control import Challenger, Golden, LearnedDay, control_key
+from schemas.control import control_key
 from schemas.learning import LABELS, Example, Reward
+from schemas.model import Challenger, Golden, LearnedDay
 from schemas.topics import AUDIT, CONTROL, DAY_MS
 from schemas.wire import encode
 from scoring.online import OnlineLogistic, Rates

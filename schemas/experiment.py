@@ -17,7 +17,7 @@ class Variant(Struct, frozen=True):
 
     What it states replaces what the campaign does; a variant that states nothing is the campaign as
     it is. An ``offer`` is made to everybody, where the campaign may choose one. ``model`` is the
-    version that scores its customers (`schemas.control.variant_model_id`); while the stream does
+    version that scores its customers (`schemas.model.variant_model_id`); while the stream does
     not hold it, the model in force does, and decisions say so. Each variant learns by itself, from
     its own customers only.
     """

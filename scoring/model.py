@@ -10,8 +10,8 @@ from math import exp, isfinite, log
 from operator import mul
 from typing import Final, NoReturn
 
-from schemas.control import Golden, Model
 from schemas.errors import RefusedControl
+from schemas.model import Golden, Model
 from scoring.features import BOUND, FEATURE_HASH, FEATURES
 
 PRIOR_VERSION: Final = "prior"

@@ -8,8 +8,8 @@ from typing import Final
 from msgspec.structs import replace
 from xxhash import xxh3_64_intdigest
 
-from schemas.control import CANARY, VARIANT_MODEL, Model, variant_model_id
 from schemas.experiment import Experiment
+from schemas.model import CANARY, VARIANT_MODEL, Model, variant_model_id
 from scoring.model import LogisticModel, verify
 
 HOT_MODELS: Final = 4

@@ -17,7 +17,7 @@ import onnx
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from onnx import TensorProto, helper
 
-from schemas.control import Golden, Model
+from schemas.model import Golden, Model
 from scoring.features import BOUND, FEATURE_HASH, FEATURES
 from scoring.model import LogisticModel
 

@@ -13,13 +13,11 @@ from schemas.budget import Lease
 from schemas.control import (
     Campaign,
     CatalogueItem,
-    Challenger,
     ChannelMix,
     ControlRecord,
     Forecast,
     ItemList,
     ItemSales,
-    Model,
     Pacing,
     Policy,
     Posterior,
@@ -31,6 +29,7 @@ from schemas.decision import Decision
 from schemas.errors import InvalidRecord, RefusedControl
 from schemas.experiment import Experiment
 from schemas.learning_rules import CampaignRules, learning_faults
+from schemas.model import Challenger, Model
 from schemas.pricing import LearnedResponse
 from schemas.triggers import fault
 from schemas.wire import decode_control

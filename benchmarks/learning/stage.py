@@ -33,7 +33,8 @@ from jobs.run import start_stream, stop_stream
 from jobs.settings import Settings
 from jobs.simulator import Schedule, Simulator
 from schemas import topics
-from schemas.control import Campaign, ControlRecord, EventTrigger, Model, Policy
+from schemas.control import Campaign, ControlRecord, EventTrigger, Policy
+from schemas.model import Model
 from scoring.features import FEATURES
 from scoring.onnx_export import model_record
 

@@ -15,8 +15,8 @@ from typing import Final
 import structlog
 
 from jobs.archive.tables import Row
-from schemas.control import Model
 from schemas.errors import InvalidRecord, RefusedControl
+from schemas.model import Model
 from schemas.wire import decode_control
 from scoring.model import PRIOR_VERSION, TOLERANCE, verify
 from state.fact import id64

@@ -19,9 +19,10 @@ from jobs.evaluate import labelled
 from jobs.models.artefact import load
 from jobs.models.registry import CHAMPION, Registry
 from jobs.settings import Settings
-from schemas.control import Model, control_key
+from schemas.control import control_key
 from schemas.errors import InvalidRecord, RefusedControl, UserMistake
 from schemas.learning import Example, Reward
+from schemas.model import Model
 from schemas.wire import decode_control
 from scoring.model import verify
 

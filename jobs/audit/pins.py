@@ -16,17 +16,10 @@ from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from typing import Final, Generic, NamedTuple, TypeVar
 
-from schemas.control import (
-    CANARY,
-    VARIANT_MODEL,
-    Campaign,
-    ChannelMix,
-    Model,
-    Policy,
-    Posterior,
-)
+from schemas.control import Campaign, ChannelMix, Policy, Posterior
 from schemas.decision import Decision
 from schemas.errors import InvalidRecord
+from schemas.model import CANARY, VARIANT_MODEL, Model
 from schemas.wire import decode_control
 from scoring.model import PRIOR_VERSION
 from scoring.policies.base import share_of

@@ -25,9 +25,10 @@ from jobs.kafka import (
 )
 from jobs.settings import Settings
 from schemas.change import Change, Verb
-from schemas.control import VARIANT_MODEL, Campaign, ControlRecord, Policy, control_key
+from schemas.control import Campaign, ControlRecord, Policy, control_key
 from schemas.errors import InvalidRecord, UserMistake
 from schemas.experiment import Experiment
+from schemas.model import VARIANT_MODEL
 from schemas.topics import CHANGES, CONTROL
 from schemas.wire import decode_control, encode
 

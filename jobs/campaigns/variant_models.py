@@ -9,8 +9,9 @@ from difflib import get_close_matches
 from msgspec.structs import replace
 
 from jobs.settings import Settings
-from schemas.control import VARIANT_MODEL, ControlRecord, Model, control_key, variant_model_id
+from schemas.control import ControlRecord, control_key
 from schemas.experiment import Experiment
+from schemas.model import VARIANT_MODEL, Model, variant_model_id
 
 Announcement = tuple[str, Model | None]
 

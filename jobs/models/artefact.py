@@ -14,8 +14,8 @@ from msgspec import Struct
 
 from jobs.trainers.card import Card
 from jobs.trainers.learned import Learned, prove_learned
-from schemas.control import Model
 from schemas.errors import RefusedControl, UserMistake
+from schemas.model import Model
 from scoring.model import verify
 
 KEY_VARIABLE: Final = "BECKON_MODEL_KEY"

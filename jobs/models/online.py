@@ -18,8 +18,8 @@ from jobs.models.judge import LEAST_ROWS
 from jobs.trainers.base import Matrix, Sample, Setup, Trained, named
 from jobs.trainers.card import Card, data_window, evidence
 from jobs.trainers.ctr_study import sigmoid
-from schemas.control import Challenger, LearnedDay
 from schemas.errors import RefusedControl, UserMistake
+from schemas.model import Challenger, LearnedDay
 from scoring.features import BOUND, FEATURE_HASH, FEATURES
 from scoring.model import verify
 from scoring.onnx_export import model_record, run

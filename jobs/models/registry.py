@@ -23,8 +23,9 @@ from jobs.models.artefact import Artefact, load, save
 from jobs.models.judge import Verdict
 from jobs.models.rollout import OutOfOrder, Stage, State
 from schemas.audit import RollOut
-from schemas.control import CANARY, Model, control_key
+from schemas.control import control_key
 from schemas.errors import UserMistake
+from schemas.model import CANARY, Model
 
 CHAMPION: Final = "ctr"
 Announcement = tuple[str, Model | None]

@@ -13,8 +13,8 @@ from jobs.nightly.base import Fact, StepReport, StepStopped
 from jobs.nightly.context import Context
 from jobs.nightly.stopping import stopping
 from jobs.trainers.base import Sample, Setup
-from schemas.control import Challenger
 from schemas.errors import InvalidRecord
+from schemas.model import Challenger
 from schemas.wire import decode_control
 from scoring.features import FEATURES
 

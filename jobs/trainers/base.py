@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from schemas.control import Model
 from schemas.errors import UserMistake
 from schemas.learning import LABELS, Example, Reward
+from schemas.model import Model
 from scoring.features import FEATURE_HASH, FEATURES
 
 if TYPE_CHECKING:

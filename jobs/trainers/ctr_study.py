@@ -19,7 +19,7 @@ from jobs.trainers.base import CALIBRATED, TRAINED, Matrix, Sample, Setup, Train
 from jobs.trainers.card import Card, Fold, by_groups, data_window, forward
 from jobs.trainers.ctr import GOLDEN_ROWS, check
 from jobs.trainers.metrics import Bin, GroupMetrics, Metrics
-from schemas.control import Model
+from schemas.model import Model
 from scoring.features import BOUND, FEATURES
 from scoring.model import verify
 from scoring.onnx_export import model_record

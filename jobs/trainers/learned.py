@@ -1,6 +1,6 @@
 """A model that the night itself scores with: an ONNX file, what goes into it, and rows to prove it.
 
-The stream's click model is `schemas.control.Model`; this is every other. Each takes ``features``
+The stream's click model is `schemas.model.Model`; this is every other. Each takes ``features``
 [rows, inputs] and gives ``prediction`` [rows, 1], whatever it was trained as.
 """
 
@@ -16,8 +16,8 @@ import numpy as np
 from msgspec import Struct
 
 from jobs.trainers.base import Matrix
-from schemas.control import Golden
 from schemas.errors import UserMistake
+from schemas.model import Golden
 
 TOLERANCE: Final = 1e-5
 GOLDEN_ROWS: Final = 16

@@ -11,17 +11,9 @@ from jsonschema import Draft202012Validator, ValidationError
 import schemas
 from jobs.yaml_file import Document
 from schemas import generate
-from schemas.control import (
-    Campaign,
-    CatalogueItem,
-    Challenger,
-    ChannelMix,
-    ItemSales,
-    Model,
-    Policy,
-    Posterior,
-)
+from schemas.control import Campaign, CatalogueItem, ChannelMix, ItemSales, Policy, Posterior
 from schemas.experiment import Experiment
+from schemas.model import Challenger, Model
 from schemas.topics import CHANGES, EFFECTS, INPUTS, OUTPUTS, TOPICS
 from schemas.wire import encode
 from tests.goldens.contracts.write import RECORDS, path_of

@@ -16,8 +16,8 @@ from msgspec.structs import replace
 from onnx import TensorProto, helper
 
 from jobs.trainers import ctr
-from schemas.control import Golden, Model
 from schemas.errors import RefusedControl
+from schemas.model import Golden, Model
 from schemas.wire import decode_control, encode
 from scoring import onnx_export
 from scoring.features import BOUND, FEATURE_HASH, FEATURES

@@ -11,8 +11,8 @@ from jobs.models.registry import Registry
 from jobs.trainers import TRAINERS
 from jobs.trainers.base import Sample, Setup, Trained
 from jobs.trainers.learned import Learned, predict
-from schemas.control import Model
 from schemas.errors import UserMistake
+from schemas.model import Model
 from scoring.features import BOUND
 from scoring.model import verify
 

@@ -15,13 +15,9 @@ from schemas.control import (
     Campaign,
     Cap,
     CatalogueItem,
-    Challenger,
     ChannelMix,
     EventTrigger,
-    Golden,
     ItemSales,
-    LearnedDay,
-    Model,
     Policy,
     Posterior,
     QuietHours,
@@ -41,6 +37,7 @@ from schemas.event import Attribution, BehaviorEvent, Consent, Device, Location,
 from schemas.experiment import Experiment, Variant
 from schemas.learning import Example, Reward
 from schemas.learning_rules import Learning
+from schemas.model import Challenger, Golden, LearnedDay, Model
 from schemas.outcome import Outcome
 from schemas.profile import Profile
 from schemas.wire import encode

@@ -7,7 +7,7 @@ import pytest
 
 from jobs.archive.parity import CHECKED, MISMATCHED, UNKNOWN, WITHOUT, Parity
 from jobs.archive.tables import EXAMPLES, Row
-from schemas.control import Model
+from schemas.model import Model
 from schemas.wire import encode
 from scoring.features import FEATURES
 from scoring.model import PRIOR_VERSION, verify

@@ -10,9 +10,9 @@ from msgspec.structs import replace
 from jobs.audit.other_model import Foretold, foretold, read_model, sentence
 from jobs.models.artefact import save
 from jobs.settings import Settings
-from schemas.control import Model
 from schemas.errors import UserMistake
 from schemas.learning import Example, Reward
+from schemas.model import Model
 from schemas.wire import encode
 from scoring.features import FEATURE_HASH, FEATURES
 from scoring.onnx_export import model_record

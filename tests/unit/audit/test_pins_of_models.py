@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from jobs.audit.pins import ControlLog, Entry
-from schemas.control import CANARY, Campaign, EventTrigger, Model, control_key, variant_model_id
+from schemas.control import Campaign, EventTrigger, control_key
+from schemas.model import CANARY, Model, variant_model_id
 from schemas.wire import encode
 from tests.unit.models.made import artefact
 from tests.unit.scoring.effect.test_tally import AT, decision

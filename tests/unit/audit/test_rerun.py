@@ -13,8 +13,8 @@ from jobs.audit.pins import ControlLog, Entry
 from jobs.audit.rerun import Input, digest, groups_of, rerun
 from jobs.market.loop import run as play
 from jobs.market.market import Market
-from schemas.control import CANARY, Model, variant_model_id
 from schemas.experiment import Experiment, Variant
+from schemas.model import CANARY, Model, variant_model_id
 from scoring.features import FEATURES
 from scoring.onnx_export import model_record
 from tests.builders import abandonment, on_cart, policy, viewed_again

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from benchmarks.swapping import Announced, control, judge
-from schemas.control import Campaign, Model
+from schemas.control import Campaign
+from schemas.model import Model
 from schemas.topics import DECISIONS, EXAMPLES
 from schemas.wire import decode_control, encode
 from scoring.features import FEATURES

@@ -15,15 +15,9 @@ from jobs.campaigns.files import Checked
 from jobs.models.registry import Registry
 from jobs.settings import Settings
 from schemas.change import Change
-from schemas.control import (
-    Campaign,
-    EventTrigger,
-    Policy,
-    Shop,
-    control_key,
-    variant_model_id,
-)
+from schemas.control import Campaign, EventTrigger, Policy, Shop, control_key
 from schemas.errors import UserMistake
+from schemas.model import variant_model_id
 from schemas.topics import CHANGES, CONTROL
 from schemas.triggers import HoursTrigger, Span
 from schemas.wire import decode_control, encode

@@ -11,9 +11,9 @@ from typer.testing import CliRunner
 from jobs import train as command
 from jobs.trainers.base import join
 from jobs.trainers.ctr import LEAST_ROWS, fit
-from schemas.control import Model
 from schemas.errors import UserMistake
 from schemas.learning import Example, Reward
+from schemas.model import Model
 from schemas.wire import encode
 from scoring.features import FEATURE_HASH, FEATURES
 

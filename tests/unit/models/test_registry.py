@@ -5,8 +5,8 @@ import pytest
 from jobs.models.judge import Verdict, judge
 from jobs.models.registry import Registry
 from jobs.models.rollout import State, roll_back
-from schemas.control import CANARY
 from schemas.errors import UserMistake
+from schemas.model import CANARY
 from scoring.features import FEATURE_HASH, FEATURES
 from scoring.model import LogisticModel
 from tests.unit.models.made import artefact

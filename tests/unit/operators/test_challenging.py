@@ -15,8 +15,8 @@ from operators.records import Output
 from operators.shard import SEPARATOR
 from schemas import topics
 from schemas.audit import Shadow
-from schemas.control import Challenger
 from schemas.learning import Example, Reward
+from schemas.model import Challenger
 from schemas.wire import encode
 from tests.builders import HOUR, on_cart, policy
 from tests.harness import NOON_MS, Harness, Unlabelled, consenting, event

@@ -2,8 +2,8 @@
 
 import pytest
 
-from schemas.control import CANARY
 from schemas.errors import RefusedControl
+from schemas.model import CANARY
 from schemas.topics import DECISIONS, EXAMPLES
 from scoring.features import FEATURES
 from scoring.model import verify

@@ -9,9 +9,10 @@ import pytest
 from msgspec.structs import replace
 
 from schemas import topics
-from schemas.control import Model, control_key, variant_model_id
+from schemas.control import control_key
 from schemas.decision import Offer
 from schemas.experiment import Experiment, Variant
+from schemas.model import Model, variant_model_id
 from schemas.pricing import OfferLimits, Pricing
 from scoring.experiments.assignment import variant_of
 from scoring.features import FEATURES
