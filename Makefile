@@ -43,7 +43,7 @@ unit: setup ## the fast tests: no JVM, no server
 
 check: lint types chain unit ## what CI runs before the slow tests
 
-test: check ## every test, on real servers that it starts and stops (about 15 minutes)
+test: check ## every test, on real servers that it starts and stops (about 25 minutes)
 	$(RUN)/pytest -m 'flink or stack or slow' -v
 
 demo: setup ## the whole product live for DEMO_S seconds (120), then a report
