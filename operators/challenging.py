@@ -15,7 +15,6 @@ array in an envelope ``BKC``.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from math import log
 from typing import Final, NamedTuple, Protocol
 
 import msgspec
@@ -29,6 +28,7 @@ from schemas.learning import LABELS, Example, Reward
 from schemas.model import Challenger, Golden, LearnedDay
 from schemas.topics import AUDIT, CONTROL, DAY_MS
 from schemas.wire import encode
+from scoring.model import log_loss
 from scoring.online import OnlineLogistic, Rates
 from state.envelope import sealed, unsealed
 
@@ -39,7 +39,6 @@ DAYS_KEPT: Final = 3
 GOLDEN_ROWS: Final = 8
 
 _MAGIC: Final = b"BKC"
-_LEAST: Final = 1e-12
 _read_reward: Final = msgspec.json.Decoder(Reward).decode
 _read_example: Final = msgspec.json.Decoder(Example).decode
 _read_shadow: Final = msgspec.json.Decoder(Shadow).decode
@@ -132,13 +131,9 @@ def losses(outputs: Iterable[Output]) -> Losses:
     rows = [row for each in told for row in each.rows]
     return Losses(
         len(rows),
-        sum(_loss(label, champion) for _, label, champion, _ in rows),
-        sum(_loss(label, challenger) for _, label, _, challenger in rows),
+        sum(log_loss(champion, label) for _, label, champion, _ in rows),
+        sum(log_loss(challenger, label) for _, label, _, challenger in rows),
     )
-
-
-def _loss(label: int, score: float) -> float:
-    return -log(max(score if label else 1.0 - score, _LEAST))
 
 
 class _Shadow:
@@ -168,7 +163,7 @@ class _Shadow:
             self._end_day(ahead)
         label = int(reward.kind == "clicked")
         predicted = self._learner.learn(waiting.features, label)
-        state.champion_loss += _loss(label, waiting.score)
+        state.champion_loss += log_loss(waiting.score, label)
         state.newest_ms = max(state.newest_ms, reward.ts)
         self._rows.append((reward.decision_id, label, waiting.score, predicted))
 

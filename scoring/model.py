@@ -19,6 +19,8 @@ MAX_ONNX_BYTES: Final = 65_536
 MAX_GOLDEN_ROWS: Final = 1_000
 MAX_WEIGHT: Final = 1e6
 TOLERANCE: Final = 1e-6
+_LEAST: Final = 1e-12
+"""A probability below this counts as this: no single answer costs without end."""
 
 
 class LogisticModel:
@@ -41,6 +43,11 @@ class LogisticModel:
             return 1.0 / (1.0 + exp(-logit))
         odds = exp(logit)  # of a negative number, so it cannot overflow
         return odds / (1.0 + odds)
+
+
+def log_loss(score: float, clicked: int) -> float:
+    """What one answer costs whoever promised a click with this probability, in nats."""
+    return -log(max(score if clicked else 1.0 - score, _LEAST))
 
 
 def prior_model(rate: float) -> LogisticModel:

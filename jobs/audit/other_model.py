@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable
-from math import log
 from pathlib import Path
-from typing import Final
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -24,9 +22,7 @@ from schemas.errors import InvalidRecord, RefusedControl, UserMistake
 from schemas.learning import Example, Reward
 from schemas.model import Model
 from schemas.wire import decode_control
-from scoring.model import verify
-
-_LEAST: Final = 1e-12
+from scoring.model import log_loss, verify
 
 
 class Foretold(Struct, frozen=True):
@@ -85,8 +81,8 @@ def foretold(records: Iterable[Example | Reward], model: Model) -> Foretold | No
     return Foretold(
         count,
         sum(clicked for *_, clicked in shown),
-        sum(_loss(score, clicked) for score, _, clicked in shown) / count,
-        sum(_loss(score, clicked) for _, score, clicked in shown) / count,
+        sum(log_loss(score, clicked) for score, _, clicked in shown) / count,
+        sum(log_loss(score, clicked) for _, score, clicked in shown) / count,
         sum(score for score, *_ in shown),
         sum(score for _, score, _ in shown),
     )
@@ -103,7 +99,3 @@ def sentence(found: Foretold | None, version: str) -> str:
         f"{found.other_promised:,.1f} clicks, what decided {found.promised:,.1f}, and "
         f"{found.clicks:,} came"
     )
-
-
-def _loss(score: float, clicked: bool) -> float:
-    return -log(max(score if clicked else 1.0 - score, _LEAST))

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from math import log
-from typing import Final
 
 from jobs.models.guard import Paired, Seen, Served
 from jobs.trainers.base import closed
 from schemas.learning import LABELS, Example, Reward
-
-_LEAST: Final = 1e-12
+from scoring.model import log_loss
 
 
 def seen(records: Iterable[Example | Reward], trial: str) -> Seen:
@@ -58,7 +55,7 @@ def _compare(paired: Paired, ours: float, theirs: float, click: bool) -> None:
     """Count a row that both have scored."""
     if not (_is_probability(ours) and _is_probability(theirs)):
         return
-    mine, its = _loss(ours, click), _loss(theirs, click)
+    mine, its = log_loss(ours, click), log_loss(theirs, click)
     paired.rows += 1
     paired.clicks += click
     paired.promised += ours
@@ -67,10 +64,6 @@ def _compare(paired: Paired, ours: float, theirs: float, click: bool) -> None:
     paired.other_loss += its
     paired.excess += mine - its
     paired.squares += (mine - its) ** 2
-
-
-def _loss(score: float, click: bool) -> float:
-    return -log(max(score if click else 1.0 - score, _LEAST))
 
 
 def _is_probability(score: float) -> bool:
