@@ -7,11 +7,10 @@ from typing import Any, Final
 import numpy as np
 
 from jobs.nightly import models, reading, told
-from jobs.nightly.base import Fact, StepReport, StepStopped, Table
+from jobs.nightly.base import StepReport, StepStopped
 from jobs.nightly.context import Context
 from jobs.trainers import gender
 from jobs.trainers.base import Matrix, Sample
-from jobs.trainers.tag import LEAST_CONFIDENCE
 
 TAGS_FILE: Final = "tags.parquet"
 MOST_WORDS: Final = 48
@@ -61,25 +60,16 @@ def run(context: Context) -> StepReport:
         {"user_id": users[asked], "predicted_gender": words, "gender_confidence": sure}
     ).dropna()
     table.sort_values("user_id").to_parquet(context.output(TAGS_FILE), index=False)
-    refused = int((unknown & ~may).sum())
-    return models.with_more(
-        models.report(
-            "Gender, from behaviour",
-            found,
-            (
-                Fact("told it", len(mine), "who is learned from; of them nothing is concluded"),
-                Fact("concluded of", len(table), f"of {int(unknown.sum()):,} who did not tell it"),
-                Fact("not asked", refused, "did not agree to marketing"),
-                Fact("withheld", len(asked) - len(table),
-                     f"less sure than {LEAST_CONFIDENCE}"),
-            ),
-        ),
-        tables=(
-            Table("Concluded", ("gender", "customers"),
-                  tuple(sorted((str(k), int(v)) for k, v in
-                               table["predicted_gender"].value_counts().items()))),
-        ),
-    )  # fmt: skip
+    return models.concluded(
+        "Gender, from behaviour",
+        found,
+        "gender",
+        table,
+        told=len(mine),
+        unknown=unknown,
+        may=may,
+        asked=len(asked),
+    )
 
 
 def interests(events: Any) -> tuple[Any, Any, tuple[str, ...], Matrix]:

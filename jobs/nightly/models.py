@@ -20,6 +20,7 @@ from jobs.trainers.base import Matrix, Sample, Setup, Trained
 from jobs.trainers.card import Card
 from jobs.trainers.learned import Learned, predict
 from jobs.trainers.metrics import BINS
+from jobs.trainers.tag import LEAST_CONFIDENCE
 
 ARTEFACT: Final = "artefact.json"
 TROUBLED: Final = 0.01
@@ -166,6 +167,44 @@ def _lift(card: Card) -> Chart:
     axes.set_xlabel("tenth by score, best first")
     axes.set_ylabel("times the mean")
     return drawing.chart("Lift", drawn)
+
+
+def concluded(
+    title: str,
+    found: Trained,
+    what: str,
+    table: Any,
+    *,
+    told: int,
+    unknown: NDArray[np.bool_],
+    may: NDArray[np.bool_],
+    asked: int,
+) -> StepReport:
+    """The report of a model by which a step concludes ``what`` of customers who did not tell it.
+
+    ``table`` has who it was concluded of, with ``predicted_<what>``; ``told`` is how many did tell
+    it, ``unknown`` who did not, ``may`` of whom it may be concluded, and of ``asked`` it was tried.
+    """
+    counts = table[f"predicted_{what}"].value_counts()
+    return with_more(
+        report(
+            title,
+            found,
+            (
+                Fact("told it", told, "who is learned from; of them nothing is concluded"),
+                Fact("concluded of", len(table), f"of {int(unknown.sum()):,} who did not tell it"),
+                Fact("not asked", int((unknown & ~may).sum()), "did not agree to marketing"),
+                Fact("withheld", asked - len(table), f"less sure than {LEAST_CONFIDENCE}"),
+            ),
+        ),
+        tables=(
+            Table(
+                "Concluded",
+                (what, "customers"),
+                tuple(sorted((str(each), int(count)) for each, count in counts.items())),
+            ),
+        ),
+    )
 
 
 def with_more(

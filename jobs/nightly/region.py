@@ -8,7 +8,7 @@ import numpy as np
 
 from jobs.analytics.places import NAMES, around, usual
 from jobs.nightly import models, reading, told
-from jobs.nightly.base import Fact, StepReport, StepStopped, Table
+from jobs.nightly.base import StepReport, StepStopped
 from jobs.nightly.context import Context
 from jobs.trainers.base import Sample
 from jobs.trainers.tag import LEAST_CONFIDENCE
@@ -75,20 +75,13 @@ def run(context: Context) -> StepReport:
         }
     )
     table.sort_values("user_id").to_parquet(context.output(TAGS_FILE), index=False)
-    return models.with_more(
-        models.report(
-            "Home region, from positions",
-            trained,
-            (
-                Fact("told it", len(mine), "who is learned from; of them nothing is concluded"),
-                Fact("concluded of", len(table), f"of {int((~told_it).sum()):,} who did not"),
-                Fact("not asked", int((~told_it & ~may).sum()), "did not agree to marketing"),
-                Fact("withheld", len(asked) - len(table), f"less sure than {LEAST_CONFIDENCE}"),
-            ),
-        ),
-        tables=(
-            Table("Concluded", ("region", "customers"),
-                  tuple(sorted((str(k), int(v)) for k, v in
-                               table["predicted_region"].value_counts().items()))),
-        ),
-    )  # fmt: skip
+    return models.concluded(
+        "Home region, from positions",
+        trained,
+        "region",
+        table,
+        told=len(mine),
+        unknown=~told_it,
+        may=may,
+        asked=len(asked),
+    )
