@@ -35,6 +35,16 @@ def viewed_again(**fields: Any) -> Campaign:
     )
 
 
+THIRD_VIEW_FILE = """\
+kind: campaign
+id: third-view
+name: Third view
+trigger: {kind: event, actions: [view], at_least: 3}
+channels: [push]
+"""
+"""A campaign as a marketer writes it."""
+
+
 def on_cart(**fields: Any) -> Campaign:
     """Speaks at every cart event."""
     return Campaign(

@@ -11,14 +11,7 @@ from jobs.audit.whatif import in_force
 from jobs.replay.command import replay
 from schemas.errors import UserMistake
 from schemas.topics import EVENTS
-
-CAMPAIGN = """\
-kind: campaign
-id: third-view
-name: Third view
-trigger: {kind: event, actions: [view], at_least: 3}
-channels: [push]
-"""
+from tests.builders import THIRD_VIEW_FILE
 
 
 def test_what_holds_no_inputs_cannot_be_replayed() -> None:
@@ -63,7 +56,7 @@ def test_where_nothing_was_recorded_nothing_is_called_equal(tmp_path: Path) -> N
     with pytest.raises(UserMistake, match=r"nothing was decided from .* earlier --from"):
         audit([EVENTS], "2h", "")
     path = tmp_path / "some.yaml"
-    path.write_text(CAMPAIGN)
+    path.write_text(THIRD_VIEW_FILE)
     with pytest.raises(UserMistake, match=r"nothing was recorded from .* earlier --from"):
         audit([EVENTS], "2h", "", [path])
 

@@ -15,7 +15,16 @@ from schemas.topics import EVENTS, OUTCOMES, PROFILES
 from schemas.wire import encode
 from state.customer import Customer
 from state.fact import fact_of_event, id64
-from tests.builders import DAY, HOUR, MINUTE, abandonment, on_cart, policy, viewed_again
+from tests.builders import (
+    DAY,
+    HOUR,
+    MINUTE,
+    THIRD_VIEW_FILE,
+    abandonment,
+    on_cart,
+    policy,
+    viewed_again,
+)
 from tests.harness import NOON_MS, consenting, control, event
 from tests.published import Message, fact, profile
 
@@ -191,18 +200,9 @@ def kafka(monkeypatch):
     return topics
 
 
-CAMPAIGN = """\
-kind: campaign
-id: third-view
-name: Third view
-trigger: {kind: event, actions: [view], at_least: 3}
-channels: [push]
-"""
-
-
 def test_the_command_reads_what_was_recorded_and_what_is_known(kafka, tmp_path, capsys):
     path = tmp_path / "third-view.yaml"
-    path.write_text(CAMPAIGN)
+    path.write_text(THIRD_VIEW_FILE)
     bob = profile("bob", [replace(fact(1), action="login", consent=Consent(True, push=True))])
     kafka[PROFILES] += [At(0, encode(bob), PROFILES, "bob"), At(0, b"{", PROFILES, "cid")]
     kafka[EVENTS] += [
@@ -221,7 +221,7 @@ def test_the_command_reads_what_was_recorded_and_what_is_known(kafka, tmp_path, 
 
 def test_nothing_recorded_and_no_time_are_told_with_what_to_do(kafka, tmp_path):
     path = tmp_path / "third-view.yaml"
-    path.write_text(CAMPAIGN)
+    path.write_text(THIRD_VIEW_FILE)
     with pytest.raises(UserMistake, match="say more: --last 7d"):
         dry_run([path])
     with pytest.raises(UserMistake, match="--last: 'soon' is no duration; say 1d or 6h"):
