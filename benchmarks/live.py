@@ -118,24 +118,27 @@ class Live:
 
     def projected(self) -> None:
         """Wait until the views hold all that the stream has published."""
-        eventually(lambda: self._lag("redis") + self._lag("hbase") == 0, "the views lag behind")
+        eventually(
+            lambda: lag(self.settings, "redis") + lag(self.settings, "hbase") == 0,
+            "the views lag behind",
+        )
 
-    def _lag(self, store: str) -> int:
-        shown = [topics.PROFILES, topics.DECISIONS] if store == "hbase" else [topics.PROFILES]
-        places = [
-            TopicPartition(topic, partition)
-            for topic in shown
-            for partition in range(self.settings.partitions)
-        ]
-        reader = kafka.consumer(self.settings, group(store))
-        try:
-            left = 0
-            for place in reader.committed(places, timeout=10):
-                low, high = reader.get_watermark_offsets(place, timeout=10)
-                left += high - max(low, place.offset)
-            return left
-        finally:
-            reader.close()
+
+def lag(settings: Settings, store: str) -> int:
+    """Records that a store's view has not been given yet."""
+    shown = [topics.PROFILES, topics.DECISIONS] if store == "hbase" else [topics.PROFILES]
+    places = [TopicPartition(topic, n) for topic in shown for n in range(settings.partitions)]
+    if store == "redis":
+        places.append(TopicPartition(topics.CONTROL, 0))
+    reader = kafka.consumer(settings, group(store))
+    try:
+        left = 0
+        for place in reader.committed(places, timeout=10):
+            low, high = reader.get_watermark_offsets(place, timeout=10)
+            left += high - max(low, place.offset)
+        return left
+    finally:
+        reader.close()
 
 
 @contextmanager

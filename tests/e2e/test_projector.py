@@ -17,6 +17,7 @@ import pytest
 from confluent_kafka import TopicPartition
 from redis import Redis
 
+from benchmarks.live import lag
 from benchmarks.servers import free_settings, kill, running
 from jobs import kafka
 from jobs.demo.services import environment
@@ -73,23 +74,6 @@ def publish(settings: Settings, records: Sequence[Record]) -> None:
         told = message(record)
         producer.produce(told.topic(), told.value(), told.key())
     producer.flush()
-
-
-def lag(settings: Settings, store: str) -> int:
-    """Records that a store's view has not been given yet."""
-    topics = [PROFILES, DECISIONS] if store == "hbase" else [PROFILES]
-    places = [TopicPartition(topic, n) for topic in topics for n in range(settings.partitions)]
-    if store == "redis":
-        places.append(TopicPartition(CONTROL, 0))
-    reader = kafka.consumer(settings, group(store))
-    try:
-        left = 0
-        for place in reader.committed(places, timeout=10):
-            low, high = reader.get_watermark_offsets(place, timeout=10)
-            left += high - max(low, place.offset)
-        return left
-    finally:
-        reader.close()
 
 
 def eventually(holds: Callable[[], bool]) -> None:
