@@ -213,6 +213,12 @@ class Decider:
                 Batch(self, name, store).read_ahead(unread)
         return found
 
+    def forget(self, shard: str) -> None:
+        """Let go of a shard whose store went back to an earlier state, to take it up anew."""
+        self._shards.pop(shard, None)
+        for key in [key for key in self._customers if key[0] == shard]:
+            del self._customers[key]
+
     def customer(self, shard: str, user_id: str, store: ShardStore) -> Customer:
         """A customer, from the cache, the store, or new.
 

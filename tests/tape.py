@@ -9,9 +9,10 @@ from typing import Any
 
 import msgspec
 
+from jobs.audit.attempts import Input
 from jobs.audit.pins import Entry
 from jobs.audit.recorded import head_of
-from jobs.audit.rerun import Input, Made
+from jobs.audit.rerun import Made
 from jobs.market.loop import Engine
 from jobs.market.loop import Input as MarketInput
 from operators.shard import SEPARATOR, MemoryStore, shard_of

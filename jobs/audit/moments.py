@@ -21,7 +21,7 @@ RecordT = TypeVar("RecordT", Posterior, ChannelMix)
 
 
 class Moments(dict[str, Decision]):
-    """Takes the place of a world's ``sealed``: nothing is sealed, but each asking moves the world.
+    """Takes the place of a world's ``sealed``: each asking moves the world.
 
     ``positions`` are those of decisions, by id; at any other the world is as of ``now``.
     """
@@ -36,12 +36,13 @@ class Moments(dict[str, Decision]):
         world.mixes.mixes = _Past(log.mixes, self)
         world.sealed = self
 
-    def get(self, name: str, _default: Any = None) -> Any:
-        """Go to where a decision was made."""
+    def get(self, name: str, default: Any = None) -> Any:
+        """Go to where a decision was made; what it was, if a crash came after."""
         position = self._positions.get(name, self.now)
         if position != self.position:
             self.position = position
             self._world.mixes.plan_anew()
+        return super().get(name, default)
 
     def __bool__(self) -> bool:
         return True

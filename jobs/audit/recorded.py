@@ -10,8 +10,9 @@ import msgspec
 from jobs import kafka
 from jobs.archive.read import days, read_day
 from jobs.archive.tables import CONTROL
+from jobs.audit.attempts import Input, Place
 from jobs.audit.pins import Entry
-from jobs.audit.rerun import Input, Made, Place
+from jobs.audit.rerun import Made
 from jobs.settings import Settings
 from schemas import topics
 from schemas.audit import AuditRecord, Outcomes

@@ -1,7 +1,8 @@
 """Decide again what was decided, and compare: the digest of a recorded span of time.
 
 Each shard's inputs go through `operators.shard.Decider` in the micro-batches in which the stream
-took them, which the audit topic tells (without that in the order of Kafka's time, one by one), each
+took them, which the audit topic tells (without that in the order of Kafka's time, one by one), and
+where it crashed this run goes back to what the checkpoint had (`jobs.audit.attempts`). Each goes
 under the control records that were in force at the decisions it led to (`jobs.audit.pins`).
 Nothing is published, no state but this run's own is touched and nothing is sent.
 """
@@ -17,6 +18,7 @@ import msgspec
 from msgspec import Struct, field
 from msgspec.structs import replace
 
+from jobs.audit.attempts import Attempt, Group, Input, Place, attempts_of
 from jobs.audit.moments import Moments, positions_of
 from jobs.audit.pins import HEARD_MS, ControlLog
 from operators.records import Output
@@ -32,22 +34,6 @@ MOST_TRIED: Final = 5
 """Positions that are tried for a decision."""
 _LEARNED: Final = ("posterior/", "mix/")
 _read: Final = msgspec.json.Decoder(Decision).decode
-
-
-Place = tuple[str, int, int]
-"""Topic, partition, offset."""
-
-
-class Input(NamedTuple):
-    """An event or an outcome as Kafka has it; ``event_id`` is empty for an outcome."""
-
-    came_ms: int
-    topic: str
-    partition: int
-    offset: int
-    user_id: str
-    event_id: str
-    payload: bytes
 
 
 class Made(NamedTuple):
@@ -104,15 +90,16 @@ def rerun(
     was; they may come in any order. ``batches`` are the micro-batches of every shard, each shard's
     in the order in which they were taken; of two partitions nothing else tells who was first.
     """
-    taken = {
-        place: (number, row)
-        for number, batch in enumerate(batches)
-        for row, place in enumerate(batch)
-    }
     by_shard: dict[str, list[Input]] = defaultdict(list)
+    at: dict[Place, Input] = {}
     for each in inputs:
         if each.came_ms < to_ms:
             by_shard[shard_of(each.user_id, shards)].append(each)
+            at[each.place] = each
+    taken: dict[str, list[list[Input]]] = defaultdict(list)
+    for batch in batches:
+        if known := [at[place] for place in batch if place in at]:
+            taken[shard_of(known[0].user_id, shards)].append(known)
     recorded: dict[str, Made] = {}
     made_by: dict[str, list[Made]] = defaultdict(list)
     for published in sorted(made, key=lambda each: each.came_ms):
@@ -122,54 +109,19 @@ def rerun(
     span: set[str] = set()
     result = Rerun()
     for shard in sorted(by_shard.keys() | made_by.keys()):
-        groups = groups_of(by_shard[shard], taken)
-        found = _decided(shard, log, made_by[shard], groups, to_ms)
+        attempts = attempts_of(by_shard[shard], taken[shard])
+        found = _decided(shard, log, made_by[shard], attempts, to_ms)
         result.inputs += len(by_shard[shard])
-        for moment_ms, decision in found:
-            again.setdefault(decision.decision_id, decision)
-            if moment_ms >= from_ms:
-                span.add(decision.decision_id)
+        again |= _likeliest(found, made_by[shard])
+        span.update(each.decision_id for moment_ms, each in found if moment_ms >= from_ms)
     wanted = {
         name: each.decision for name, each in recorded.items() if from_ms <= each.came_ms < to_ms
     }
     return _compared(result, wanted, again, span - recorded.keys())
 
 
-def groups_of(inputs: Iterable[Input], taken: Mapping[Place, tuple[int, int]]) -> list[list[Input]]:
-    """A shard's inputs as they were taken; those of which that is not known follow one by one.
-
-    ``taken`` has the batch of each and its row in it. Within a batch the core goes by topic,
-    partition and offset; where the rows do not, as with outcomes after a crash, the batch is cut.
-    """
-    found: dict[int, list[tuple[int, Input]]] = defaultdict(list)
-    rest: list[list[Input]] = []
-    for each in sorted(inputs, key=_by_time):
-        at = taken.get(_place(each))
-        if at is None:
-            rest.append([each])
-        else:
-            found[at[0]].append((at[1], each))
-    groups: list[list[Input]] = []
-    for number in sorted(found):
-        last: Place | None = None
-        for _, each in sorted(found[number], key=lambda row: row[0]):
-            if last is None or _place(each) < last:
-                groups.append([])
-            groups[-1].append(each)
-            last = _place(each)
-    return [*groups, *rest]
-
-
-def _place(each: Input) -> Place:
-    return each.topic, each.partition, each.offset
-
-
-def _by_time(each: Input) -> tuple[int, str, int, int]:
-    return each.came_ms, each.topic, each.partition, each.offset
-
-
 def _decided(
-    shard: str, log: ControlLog, made: Sequence[Made], groups: Sequence[list[Input]], to_ms: int
+    shard: str, log: ControlLog, made: Sequence[Made], attempts: Sequence[Attempt], to_ms: int
 ) -> list[tuple[int, Decision]]:
     """Everything that a shard decided, and when.
 
@@ -190,7 +142,7 @@ def _decided(
             position = places[name][tried[name]]
             positions = positions_of(each.decision, position) | positions
             positions[name] = position
-        found = _Shard(shard, log, made, positions).run(groups, to_ms)
+        found = _Shard(shard, log, made, positions).run(attempts, to_ms)
         wrong = [name for name in _other(found, made) if tried[name] + 1 < len(places[name])]
         if not wrong:
             break
@@ -199,15 +151,25 @@ def _decided(
     return found
 
 
-def _other(found: Iterable[tuple[int, Decision]], made: Iterable[Made]) -> list[str]:
-    """Decisions that were made again otherwise, by id."""
+def _likeliest(found: Iterable[tuple[int, Decision]], made: Iterable[Made]) -> dict[str, Decision]:
+    """What was made again, by id: of what came before and after a crash, what was published."""
+    published = {each.decision.decision_id: _content(each.decision) for each in made}
     again: dict[str, Decision] = {}
     for _, decision in found:
-        again.setdefault(decision.decision_id, _content(decision))
+        name = decision.decision_id
+        if name not in again or _content(decision) == published.get(name):
+            again[name] = decision
+    return again
+
+
+def _other(found: Iterable[tuple[int, Decision]], made: Sequence[Made]) -> list[str]:
+    """Decisions that were made again otherwise, by id."""
+    again = _likeliest(found, made)
     return [
         name
         for each in made
-        if (name := each.decision.decision_id) in again and again[name] != _content(each.decision)
+        if (name := each.decision.decision_id) in again
+        and _content(again[name]) != _content(each.decision)
     ]
 
 
@@ -246,7 +208,7 @@ class _Shard:
     ) -> None:
         self._name = name
         self._log = log
-        self._decider = Decider(DeciderConfig(lends=True))
+        self._decider = Decider(DeciderConfig(lends=True), published=self._published)
         self._moments = Moments(self._decider.world, log, positions)
         self._store = MemoryStore()
         self._position = 0
@@ -254,39 +216,67 @@ class _Shard:
         self._made = made
         self._next = 0
         self._pins = _pins(log, made)
+        self._triggers: dict[tuple[str, str], tuple[int, int]] = {}
 
-    def run(self, groups: Sequence[list[Input]], to_ms: int) -> list[tuple[int, Decision]]:
+    def run(self, attempts: Sequence[Attempt], to_ms: int) -> list[tuple[int, Decision]]:
         """Everything that the shard decided, and when."""
-        first: dict[tuple[str, str], tuple[int, int]] = {}
-        for rank, group in enumerate(groups):
+        everything = [group for attempt in attempts for group in attempt.groups]
+        for rank, group in enumerate(everything):
             for each in group:
                 if each.event_id:
-                    first.setdefault((each.user_id, each.event_id), (rank, each.came_ms))
-        for rank, group in enumerate(groups):
-            came_ms = max(each.came_ms for each in group)
-            before = self._next
-            while self._next < len(self._made):
-                made = self._made[self._next]
-                trigger = first.get((made.decision.user_id, made.decision.trigger_event_id))
-                at_once = trigger is not None and made.came_ms - trigger[1] <= NEAR_MS
-                if trigger is not None and at_once and trigger[0] <= rank:
-                    self._pin()
-                elif not at_once and made.came_ms <= came_ms + NEAR_MS:
-                    self._pin()
-                    if made.came_ms < came_ms:
-                        self._tick(made.came_ms)
-                else:
-                    break
-            if self._next == before:
-                self._advance(min(self._log.at(came_ms - NEAR_MS), self._pins[before]))
-            self._moments.now = self._log.at(came_ms - HEARD_MS)
-            records = [_record(each) for each in group]
-            self._hear(came_ms, self._decider.on_batch(self._name, self._store, records))
+                    key = each.user_id, each.event_id
+                    self._triggers.setdefault(key, (rank, each.came_ms))
+        checkpoints = {attempt.since for attempt in attempts}
+        saved: dict[int, MemoryStore] = {}
+        rank = stands = 0
+        for attempt in attempts:
+            if attempt.since < stands:
+                self._crash(saved[attempt.since])
+            stands = attempt.since
+            for group in attempt.groups:
+                if stands in checkpoints:
+                    saved[stands] = MemoryStore(self._store)
+                self._take(rank, group)
+                rank, stands = rank + 1, stands + 1
         for made in self._made[self._next :]:
             if made.came_ms < to_ms:
                 self._pin()
                 self._tick(made.came_ms)
         return self._found
+
+    def _crash(self, store: MemoryStore) -> None:
+        """Go back to a checkpoint; what was published since is to be made again as it was."""
+        self._store = MemoryStore(store)
+        self._decider.forget(self._name)
+
+    def _published(self, _saved_ms: int) -> list[Decision]:
+        """What this run has decided until now as it was published."""
+        published = {each.decision.decision_id: _content(each.decision) for each in self._made}
+        return [
+            each for _, each in self._found if published.get(each.decision_id) == _content(each)
+        ]
+
+    def _take(self, rank: int, group: Group) -> None:
+        """Let the core have a group, under what was in force then."""
+        came_ms = max(each.came_ms for each in group)
+        before = self._next
+        while self._next < len(self._made):
+            made = self._made[self._next]
+            trigger = self._triggers.get((made.decision.user_id, made.decision.trigger_event_id))
+            at_once = trigger is not None and made.came_ms - trigger[1] <= NEAR_MS
+            if trigger is not None and at_once and trigger[0] <= rank:
+                self._pin()
+            elif not at_once and made.came_ms <= came_ms + NEAR_MS:
+                self._pin()
+                if made.came_ms < came_ms:
+                    self._tick(made.came_ms)
+            else:
+                break
+        if self._next == before:
+            self._advance(min(self._log.at(came_ms - NEAR_MS), self._pins[before]))
+        self._moments.now = self._log.at(came_ms - HEARD_MS)
+        records = [_record(each) for each in group]
+        self._hear(came_ms, self._decider.on_batch(self._name, self._store, records))
 
     def _pin(self) -> None:
         """Put in force what was at the next decision that was published."""

@@ -10,10 +10,10 @@ from typing import Final
 import msgspec
 import typer
 
+from jobs.audit.attempts import Input
 from jobs.audit.other_model import foretold, read_model, sentence
 from jobs.audit.pins import Entry
 from jobs.audit.recorded import between, control_log, inputs
-from jobs.audit.rerun import Input
 from jobs.audit.worth import changes, sentences
 from jobs.campaigns.dry_run import changed, published_states, report
 from jobs.campaigns.files import read_files

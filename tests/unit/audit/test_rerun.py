@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
+from jobs.audit.attempts import Place
 from jobs.audit.pins import ControlLog, Entry
-from jobs.audit.rerun import Input, digest, groups_of, rerun
+from jobs.audit.rerun import digest, rerun
 from jobs.market.loop import run as play
 from jobs.market.market import Market
 from schemas.experiment import Experiment, Variant
@@ -83,7 +84,7 @@ def test_another_campaign_set_gives_another_digest(tape: Tape) -> None:
 
 def test_who_was_first_of_two_partitions_is_told_by_the_batches_that_were_taken(tape: Tape) -> None:
     draw = random.Random(4)
-    taken = [[(each.topic, each.partition, each.offset)] for each in tape.inputs]
+    taken = [[each.place] for each in tape.inputs]
     skewed = [
         each if each.event_id else each._replace(came_ms=each.came_ms + draw.randrange(60_000))
         for each in tape.inputs
@@ -125,15 +126,20 @@ def test_models_of_a_canary_and_of_a_variant_decide_again_what_they_decided() ->
     assert decided.digest_equal
 
 
-def test_a_batch_is_cut_where_its_rows_are_not_in_the_order_of_their_places() -> None:
-    """As after a crash, when an outcome is taken before the event that Kafka took in after it."""
-    places = [("e", 0, 1), ("o", 0, 9), ("e", 0, 2), ("e", 1, 1), ("o", 0, 3), ("e", 1, 7)]
-    inputs = [Input(number, *place, "ann", "", b"") for number, place in enumerate(places)]
-    taken = {place: (4 - number // 4, number) for number, place in enumerate(places[:5])}
-    found = groups_of(reversed(inputs), taken)
-    assert [[(each.topic, each.partition, each.offset) for each in group] for group in found] == [
-        [("o", 0, 3)],
-        [("e", 0, 1), ("o", 0, 9)],
-        [("e", 0, 2), ("e", 1, 1)],
-        [("e", 1, 7)],
+def test_what_was_decided_before_a_crash_had_what_was_taken_before_it(tape: Tape) -> None:
+    """After a crash outcomes wait for their place in Kafka's time, and before one they need not."""
+    draw = random.Random(9)
+    skewed = [
+        each if each.event_id else each._replace(came_ms=each.came_ms + draw.randrange(20_000))
+        for each in tape.inputs
     ]
+    taken = [[each.place] for each in skewed]
+    batches: list[list[Place]] = []
+    for begin in range(0, len(taken), 1_000):
+        lost = skewed[begin + 600 : begin + 1_000]
+        batches += taken[begin : begin + 1_000]
+        batches += [[each.place] for each in sorted(lost, key=lambda each: each.came_ms)]
+    log, span = ControlLog(tape.log), (AT - HOUR, AT + 3 * HOUR)
+    found = rerun(skewed, log, tape.made, *span, batches=batches)
+    assert (found.differing, found.missing, found.added) == ({}, [], [])
+    assert found.digest_equal
