@@ -2,15 +2,15 @@
 
 A crossing costs as much as several decisions whatever it carries, so the JVM gathers what arrived
 for a shard within a few milliseconds and hands it over as one array of strings; Python answers with
-one array each of topics, keys and values, which the JVM pairs and routes::
+one array of outputs, which the JVM takes apart and routes::
 
     Kafka ─ bytes ─▶ customer ─▶ shard ─▶ micro-batch by shard ─▶ keyed by shard ─▶ Python
     Kafka ◀─ bytes ◀─ routed by topic ◀─ un-nested ◀─ arrays of outputs ◀─────────────┘
 
 An input record is ``topic␟partition␟offset␟timestamp_ms␟payload`` (␟ is U+001F). Payloads are
 ISO-8859-1 text, a character for each byte of the wire, so that any payload, broken or not, arrives
-as it was sent. Values go out as bytes: they are copied into the JVM and into Kafka's buffer and
-touched by nothing in between, where strings would be recoded three times and split once a column.
+as it was sent. Outputs go out as bytes, which are copied and never read on their way into Kafka's
+buffer, where strings would be recoded three times and split once a column.
 
 All that leans on PyFlink's internals is in this file; `tests/operators` fails when they move.
 """
@@ -42,11 +42,11 @@ STRINGS: Final[TypeInformation] = Types.OBJECT_ARRAY(Types.STRING())
 BATCH: Final[TypeInformation] = Types.ROW([Types.STRING(), STRINGS])
 """(key, strings): what a Python operator receives."""
 OUTPUTS: Final[TypeInformation] = Types.ROW(
-    [STRINGS, STRINGS, Types.OBJECT_ARRAY(Types.PRIMITIVE_ARRAY(Types.BYTE())), STRINGS]
+    [Types.OBJECT_ARRAY(Types.OBJECT_ARRAY(Types.PRIMITIVE_ARRAY(Types.BYTE()))), STRINGS]
 )
-"""(topics, keys, values, inward): what an operator emits for a batch. Outputs leave for the topics,
-without a value as tombstones; asks, and rewards once more, go ``inward``, to `grant` and `learn`,
-as messages ``kind␟name␟value``."""
+"""(outputs, inward): what an operator emits for a batch. Outputs, each an array of topic, key and
+value, leave for the topics, without a value as tombstones; asks, and rewards once more, go
+``inward``, to `grant` and `learn`, as messages ``kind␟name␟value``."""
 CONTROL: Final[TypeInformation] = Types.ROW([Types.STRING(), Types.STRING(), Types.LONG()])
 """(key, value or None for a tombstone, offset)."""
 
@@ -68,10 +68,8 @@ def emitted(outputs: Sequence[Output], inward: Sequence[str] = ()) -> tuple[Row,
     if not outputs and not inward:
         return ()
     # Lists, because process mode refuses tuples.
-    topics = [output.topic for output in outputs]
-    keys = [output.key for output in outputs]
-    values = [output.value or None for output in outputs]
-    return (Row(topics, keys, values, list(inward)),)
+    parts = [[topic.encode(), key.encode(), value or None] for topic, key, value in outputs]
+    return (Row(parts, list(inward)),)
 
 
 def read_records(
@@ -162,7 +160,7 @@ def read_inward(
     us = SEPARATOR
     unnested = f"""
             (SELECT o, SPLIT_INDEX(o, '{us}', 0) AS kind, SPLIT_INDEX(o, '{us}', 1) AS name
-             FROM decided CROSS JOIN UNNEST(f3) AS u(o))"""
+             FROM decided CROSS JOIN UNNEST(f1) AS u(o))"""
     tables.execute_sql(f"""
         CREATE TEMPORARY VIEW {names.ASKS} AS
         SELECT name AS receiver, SPLIT_INDEX(o, '{us}', 2) AS message, PROCTIME() AS arrival
@@ -197,7 +195,7 @@ def write_outputs(
             options[_TRANSACTIONS] += f"-{name}"
         tables.execute_sql(f"""
             CREATE TEMPORARY TABLE {name}_outputs (
-                k STRING, v BYTES, topic_name STRING NOT NULL METADATA FROM 'topic'
+                k BYTES, v BYTES, topic_name STRING NOT NULL METADATA FROM 'topic'
             ) WITH (
                 {_options(topics, options)}, 'value.format' = 'raw',
                 'key.format' = 'raw', 'key.fields' = 'k', 'value.fields-include' = 'EXCEPT_KEY'
@@ -207,11 +205,15 @@ def write_outputs(
 
 
 def routed(tables: StreamTableEnvironment, stream: DataStream, name: str) -> Table:
-    """The outputs in a stream of `OUTPUTS`, one a row: key, value, topic."""
+    """The outputs in a stream of `OUTPUTS`, one a row: key, value, topic.
+
+    Flink copies each column that is read, for every row: to take an output's parts from columns of
+    the batch would copy all of it once for each output.
+    """
     tables.create_temporary_view(f"{name}_emitted", tables.from_data_stream(stream))
     return tables.sql_query(f"""
-        SELECT k, f2[place], f0[place]
-        FROM {name}_emitted CROSS JOIN UNNEST(f1) WITH ORDINALITY AS u(k, place)""")
+        SELECT o[2], o[3], CAST(o[1] AS STRING)
+        FROM {name}_emitted CROSS JOIN UNNEST(f0) AS u(o)""")
 
 
 def remote_environment(

@@ -73,7 +73,7 @@ OUT = """
     spoken = environment.from_collection([1, 2], Types.INT()).process(Speak(), layout.OUTPUTS)
     with layout.routed(tables, spoken, "spoken").execute().collect() as rows:
         for key, value, topic in rows:
-            print([topic, key, None if value is None else list(bytes(value))])
+            print([topic, bytes(key).decode(), None if value is None else list(bytes(value))])
 """
 
 
