@@ -7,7 +7,7 @@
                                         decide ─┬ exposures, rewards ─ by campaign ▶ learn
                                            │    └ asks ─────────────── by campaign ▶ grant
                                            ▼                                        ▼
-         decisions, profiles, dead-letters, examples, audit, rewards    posteriors, mixes, leases
+         decisions │ profiles, dead-letters, examples, audit, rewards    posteriors, mixes, leases
          └───────────────────────── sinks, routed by topic (JVM) ──────────────────────┘
 
 `operators.layout` has how batches cross into Python, `operators.shard` what happens to them.
@@ -112,6 +112,7 @@ def define_pipeline(
         {names.DECIDE: decided, names.LEARN: learned, names.GRANT: granted},
         ends.outputs,
         ends.sink,
+        with_bulk=(names.DECIDE,),
     )
     layout.name_sinks(environment)
 
@@ -128,7 +129,7 @@ def kafka_ends(settings: Settings) -> Endpoints:
         "properties.fetch.min.bytes": str(_FETCH_BYTES),
         "properties.fetch.max.wait.ms": str(settings.batch_window_ms),
     }
-    sink = {**client, "sink.delivery-guarantee": settings.delivery, "properties.linger.ms": "1"}
+    sink = {**client, "sink.delivery-guarantee": settings.delivery}
     if settings.delivery == "exactly-once":
         sink["sink.transactional-id-prefix"] = names.JOB
         sink["properties.transaction.timeout.ms"] = str(_TRANSACTION_TIMEOUT_MS)

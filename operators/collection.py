@@ -11,8 +11,9 @@ def collect_the_young_only() -> None:
     What lives as long as the task is not looked through at each collection. What comes and goes is
     a cache of customers, without cycles: the default thresholds scan it a hundred times a second,
     and a full collection of it holds up decisions for half a second. So only what is young is
-    collected, where the cycles of exceptions are.
+    collected, where the cycles of exceptions are, and a little at a time: 20,000 objects took 4 ms,
+    and all that had survived twenty such collections 110 ms, in which no garbage was ever found.
     """
     gc.collect()
     gc.freeze()
-    gc.set_threshold(20_000, 20, 1_000_000)
+    gc.set_threshold(2_000, 1_000_000, 1_000_000)

@@ -19,7 +19,7 @@ from operators.collection import collect_the_young_only
 from operators.control_log import ControlLog
 from operators.layout import attempt_number, emitted
 from operators.records import Output
-from operators.routes import inward, outward
+from operators.routes import bulk, inward, prompt
 from operators.sealing import Published, Sealing, Unread, leases_in, published_leases
 from operators.shard import Decider, DeciderConfig, nothing_published
 from operators.shipping import Shipped
@@ -172,5 +172,4 @@ def _next_tick(shard: str, now_ms: int) -> int:
 
 
 def _row(outputs: list[Output]) -> tuple[Row, ...]:
-    within = inward(outputs)
-    return emitted(outward(outputs) if within else outputs, within)
+    return emitted(prompt(outputs), bulk(outputs), inward(outputs))

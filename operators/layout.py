@@ -17,7 +17,7 @@ All that leans on PyFlink's internals is in this file; `tests/operators` fails w
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from typing import Any, Final
 
 from pyflink.common import Row, Types
@@ -41,15 +41,19 @@ SEPARATOR: Final = "\x1f"
 STRINGS: Final[TypeInformation] = Types.OBJECT_ARRAY(Types.STRING())
 BATCH: Final[TypeInformation] = Types.ROW([Types.STRING(), STRINGS])
 """(key, strings): what a Python operator receives."""
-OUTPUTS: Final[TypeInformation] = Types.ROW(
-    [Types.OBJECT_ARRAY(Types.OBJECT_ARRAY(Types.PRIMITIVE_ARRAY(Types.BYTE()))), STRINGS]
+_PARTS: Final[TypeInformation] = Types.OBJECT_ARRAY(
+    Types.OBJECT_ARRAY(Types.PRIMITIVE_ARRAY(Types.BYTE()))
 )
-"""(outputs, inward): what an operator emits for a batch. Outputs, each an array of topic, key and
-value, leave for the topics, without a value as tombstones; asks, and rewards once more, go
-``inward``, to `grant` and `learn`, as messages ``kind␟name␟value``."""
+OUTPUTS: Final[TypeInformation] = Types.ROW([_PARTS, _PARTS, STRINGS])
+"""(prompt, bulk, inward): what an operator emits for a batch. Outputs, each an array of topic, key
+and value, leave for the topics, without a value as tombstones: what somebody waits for at once, the
+rest a little later. Asks, and rewards once more, go ``inward``, to `grant` and `learn`, as messages
+``kind␟name␟value``."""
 CONTROL: Final[TypeInformation] = Types.ROW([Types.STRING(), Types.STRING(), Types.LONG()])
 """(key, value or None for a tombstone, offset)."""
 
+_SINKS: Final = (("", "1"), ("_bulk", "10"))
+"""For each column of outputs the suffix of its sink and for how many ms the producer gathers."""
 _TRANSACTIONS: Final = "sink.transactional-id-prefix"
 _RAW: Final = "'value.format' = 'raw', 'value.raw.charset' = 'ISO-8859-1'"
 
@@ -63,13 +67,18 @@ A regular expression over the head of the payload was measured to cost twice as 
 """
 
 
-def emitted(outputs: Sequence[Output], inward: Sequence[str] = ()) -> tuple[Row, ...]:
+def emitted(
+    prompt: Sequence[Output], bulk: Sequence[Output] = (), inward: Sequence[str] = ()
+) -> tuple[Row, ...]:
     """A row of `OUTPUTS`, or none when there is nothing to say."""
-    if not outputs and not inward:
+    if not prompt and not bulk and not inward:
         return ()
-    # Lists, because process mode refuses tuples.
-    parts = [[topic.encode(), key.encode(), value or None] for topic, key, value in outputs]
-    return (Row(parts, list(inward)),)
+    return (Row(_parts(prompt), _parts(bulk), list(inward)),)
+
+
+def _parts(outputs: Sequence[Output]) -> list[list[bytes | None]]:
+    """As lists, because process mode refuses tuples."""
+    return [[topic.encode(), key.encode(), value or None] for topic, key, value in outputs]
 
 
 def read_records(
@@ -160,7 +169,7 @@ def read_inward(
     us = SEPARATOR
     unnested = f"""
             (SELECT o, SPLIT_INDEX(o, '{us}', 0) AS kind, SPLIT_INDEX(o, '{us}', 1) AS name
-             FROM decided CROSS JOIN UNNEST(f1) AS u(o))"""
+             FROM decided CROSS JOIN UNNEST(f2) AS u(o))"""
     tables.execute_sql(f"""
         CREATE TEMPORARY VIEW {names.ASKS} AS
         SELECT name AS receiver, SPLIT_INDEX(o, '{us}', 2) AS message, PROCTIME() AS arrival
@@ -182,38 +191,43 @@ def write_outputs(
     streams: Mapping[str, DataStream],
     topics: Sequence[str],
     kafka: Mapping[str, str],
+    with_bulk: Container[str] = (),
 ) -> None:
     """Send every output of each stream of `OUTPUTS` to the topic it names.
 
-    Each stream, named by its key, has a sink of its own: chained to it, values stay where they
-    are, where one sink for all would have them coded and copied on the way.
+    Each stream, named by its key, has sinks of its own: chained to it, values stay where they are,
+    where one sink for all would have them coded and copied on the way. One sink is for what is
+    prompt, the other gathers what is bulk: a request to the broker costs as much as what is in it.
+    A stream in ``with_bulk`` has both, any other the first.
     """
     statements = tables.create_statement_set()
     for name, stream in streams.items():
-        options = dict(kafka)
-        if _TRANSACTIONS in options:
-            options[_TRANSACTIONS] += f"-{name}"
-        tables.execute_sql(f"""
-            CREATE TEMPORARY TABLE {name}_outputs (
-                k BYTES, v BYTES, topic_name STRING NOT NULL METADATA FROM 'topic'
-            ) WITH (
-                {_options(topics, options)}, 'value.format' = 'raw',
-                'key.format' = 'raw', 'key.fields' = 'k', 'value.fields-include' = 'EXCEPT_KEY'
-            )""")
-        statements.add_insert(f"{name}_outputs", routed(tables, stream, name))
+        tables.create_temporary_view(f"{name}_emitted", tables.from_data_stream(stream))
+        for column, (suffix, linger_ms) in enumerate(_SINKS if name in with_bulk else _SINKS[:1]):
+            sink = f"{name}{suffix}"
+            options = {**kafka, "properties.linger.ms": linger_ms}
+            if _TRANSACTIONS in options:
+                options[_TRANSACTIONS] += f"-{sink}"
+            tables.execute_sql(f"""
+                CREATE TEMPORARY TABLE {sink}_outputs (
+                    k BYTES, v BYTES, topic_name STRING NOT NULL METADATA FROM 'topic'
+                ) WITH (
+                    {_options(topics, options)}, 'value.format' = 'raw',
+                    'key.format' = 'raw', 'key.fields' = 'k', 'value.fields-include' = 'EXCEPT_KEY'
+                )""")
+            statements.add_insert(f"{sink}_outputs", routed(tables, f"{name}_emitted", column))
     statements.attach_as_datastream()
 
 
-def routed(tables: StreamTableEnvironment, stream: DataStream, name: str) -> Table:
-    """The outputs in a stream of `OUTPUTS`, one a row: key, value, topic.
+def routed(tables: StreamTableEnvironment, view: str, column: int) -> Table:
+    """The outputs in a column of a view of `OUTPUTS`, one a row: key, value, topic.
 
     Flink copies each column that is read, for every row: to take an output's parts from columns of
     the batch would copy all of it once for each output.
     """
-    tables.create_temporary_view(f"{name}_emitted", tables.from_data_stream(stream))
     return tables.sql_query(f"""
         SELECT o[2], o[3], CAST(o[1] AS STRING)
-        FROM {name}_emitted CROSS JOIN UNNEST(f0) AS u(o)""")
+        FROM {view} CROSS JOIN UNNEST(f{column}) AS u(o)""")
 
 
 def remote_environment(

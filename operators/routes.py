@@ -1,4 +1,8 @@
-"""Where an output of a shard goes: to its topic, inward to `learn` and `grant`, or both."""
+"""Where an output of a shard goes: to its topic, inward to `learn` and `grant`, or both.
+
+Somebody waits for a decision; for nothing else that leaves a shard does it matter if it comes some
+milliseconds later, in one request with others.
+"""
 
 from __future__ import annotations
 
@@ -6,10 +10,11 @@ from typing import Final
 
 from operators import names
 from operators.records import Output
-from schemas.topics import REWARDS
+from schemas.topics import DECISIONS, REWARDS
 
 _ONLY_INWARD: Final = frozenset((names.ASKS, names.EXPOSED, names.RULES))
 _INWARD: Final = _ONLY_INWARD | {REWARDS}
+_NOT_BULK: Final = _ONLY_INWARD | {DECISIONS}
 
 
 def inward(outputs: list[Output]) -> list[str]:
@@ -17,6 +22,11 @@ def inward(outputs: list[Output]) -> list[str]:
     return [output.message() for output in outputs if output.topic in _INWARD]
 
 
-def outward(outputs: list[Output]) -> list[Output]:
-    """What leaves for the topics."""
-    return [output for output in outputs if output.topic not in _ONLY_INWARD]
+def prompt(outputs: list[Output]) -> list[Output]:
+    """What leaves for the topics at once."""
+    return [output for output in outputs if output.topic == DECISIONS]
+
+
+def bulk(outputs: list[Output]) -> list[Output]:
+    """What leaves for the topics as well."""
+    return [output for output in outputs if output.topic not in _NOT_BULK]

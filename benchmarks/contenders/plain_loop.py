@@ -16,7 +16,7 @@ from typing import Final
 
 from jobs.kafka import consumer, control_snapshot, producer
 from jobs.settings import Settings
-from operators.routes import outward
+from operators.routes import bulk, prompt
 from operators.shard import SEPARATOR, Decider, DeciderConfig, MemoryStore
 from schemas.topics import INPUTS
 
@@ -107,7 +107,7 @@ def run(settings: Settings) -> None:
             tick_at = time.monotonic() + _TICK_S
         if records:
             outputs += decider.on_batch(_SHARD, store, records)
-        for output in outward(outputs):
+        for output in (*prompt(outputs), *bulk(outputs)):
             topic, key, value = output
             while True:
                 try:

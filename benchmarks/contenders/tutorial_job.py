@@ -27,7 +27,7 @@ from benchmarks.contenders.tutorial import ANSWER
 from jobs.pipeline import kafka_ends
 from jobs.settings import Settings
 from operators import layout
-from operators.routes import outward
+from operators.routes import bulk, prompt
 from operators.shard import SEPARATOR, Decider, DeciderConfig, shard_of
 from schemas.topics import EVENTS
 
@@ -78,7 +78,7 @@ class DecideOne(KeyedProcessFunction):  # type: ignore[misc]
         fields = (EVENTS, str(partition), str(offset), str(ingested_ms), payload)
         shard = ctx.get_current_key()
         outputs = self._decider.on_batch(shard, self._store, [SEPARATOR.join(fields)])
-        yield from layout.emitted(outward(outputs))
+        yield from layout.emitted(prompt(outputs), bulk(outputs))
 
 
 def main() -> None:
@@ -117,7 +117,7 @@ def main() -> None:
         lambda event: shard_of(json.loads(event[0])["user_id"], shards), Types.STRING()
     ).process(DecideOne(control, settings.partitions), layout.OUTPUTS)
     ends = kafka_ends(settings)
-    layout.write_outputs(tables, {NAME: decided}, ends.outputs, ends.sink)
+    layout.write_outputs(tables, {NAME: decided}, ends.outputs, ends.sink, with_bulk=(NAME,))
     graph = environment._generate_stream_graph(clear_transformations=True, job_name=NAME)
     client = environment._j_stream_execution_environment.executeAsync(graph)
     print(ANSWER + client.getJobID().toString(), flush=True)

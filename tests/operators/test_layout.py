@@ -61,7 +61,7 @@ OUT = """
     class Speak(ProcessFunction):
         def process_element(self, value, ctx):
             many = [Output(f"t{n}", f"{value}/{n}", bytes([value, n, 255])) for n in range(3)]
-            return layout.emitted([*many, Output("gone", f"{value}")], ["inward"])
+            return layout.emitted([*many, Output("gone", f"{value}")], many[:1], ["inward"])
 
     configuration = Configuration()
     for key in ("python.executable", "python.client.executable"):
@@ -71,9 +71,11 @@ OUT = """
     environment.set_parallelism(1)
     tables = StreamTableEnvironment.create(environment)
     spoken = environment.from_collection([1, 2], Types.INT()).process(Speak(), layout.OUTPUTS)
-    with layout.routed(tables, spoken, "spoken").execute().collect() as rows:
-        for key, value, topic in rows:
-            print([topic, bytes(key).decode(), None if value is None else list(bytes(value))])
+    tables.create_temporary_view("spoken", tables.from_data_stream(spoken))
+    for column in range(2):
+        with layout.routed(tables, "spoken", column).execute().collect() as rows:
+            for key, value, topic in rows:
+                print([topic, bytes(key).decode(), None if value is None else list(bytes(value))])
 """
 
 
@@ -107,7 +109,7 @@ def test_outputs_leave_with_their_topic_key_and_bytes_and_without_a_value_as_tom
             *([f"t{n}", f"{value}/{n}", [value, n, 255]] for n in range(3)),
             ["gone", f"{value}", None],
         )
-    ]
+    ] + [str(["t0", f"{value}/0", [value, 0, 255]]) for value in (1, 2)]
 
 
 @pytest.mark.parametrize("delivery", ["at-least-once", "exactly-once"])
@@ -123,7 +125,7 @@ def test_the_planner_accepts_the_graph_in_thread_mode_with_our_uids(
     ]
     assert set(graph["uids"]) >= {
         "inputs-source", "inputs-batch", "control-source", "decide", "rewards-batch", "learn",
-        "decide-sink", "learn-sink", "asks-batch", "grant", "grant-sink",
+        "decide-sink", "decide_bulk-sink", "learn-sink", "asks-batch", "grant", "grant-sink",
     }  # fmt: skip
 
 
