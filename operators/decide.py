@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any, Final, NamedTuple
 
 from pyflink.common import Row, Types
@@ -23,6 +23,7 @@ from operators.routes import bulk, inward, prompt
 from operators.sealing import Published, Sealing, Unread, leases_in, published_leases
 from operators.shard import Decider, DeciderConfig, nothing_published
 from operators.shipping import Shipped
+from operators.store import CustomerStore
 
 TICK_MS: Final = 200
 
@@ -46,24 +47,6 @@ class DecideConfig(NamedTuple):
     core: DeciderConfig = DeciderConfig()
 
 
-class MapStore:
-    """A `ShardStore` over Flink's map state of the current key."""
-
-    def __init__(self, state: Any) -> None:
-        self._state = state
-        self.get = state.get
-
-    def put_all(self, dirty: Mapping[str, bytes | None]) -> None:
-        """Write keys; a value of None removes its key."""
-        written = {}
-        for key, value in dirty.items():
-            if value is None:
-                self._state.remove(key)
-            else:
-                written[key] = value
-        self._state.put_all(written)
-
-
 class Decide(Shipped, KeyedBroadcastProcessFunction):
     """(shard, records) and control records in, (outputs, what goes to `learn` and `grant`) out."""
 
@@ -74,11 +57,7 @@ class Decide(Shipped, KeyedBroadcastProcessFunction):
     def open(self, runtime_context: RuntimeContext) -> None:
         """Take up state; build the world now if no control log of this run can exist yet."""
         config = self._config
-        self._store = MapStore(
-            runtime_context.get_map_state(
-                MapStateDescriptor(names.CUSTOMERS, Types.STRING(), Types.PICKLED_BYTE_ARRAY())
-            )
-        )
+        self._store = CustomerStore(runtime_context, names.CUSTOMERS)
         first = attempt_number(runtime_context) == 0
         resumes = not first or config.sealing.resumed
         self._published = Published(config.sealing) if resumes else nothing_published
