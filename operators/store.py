@@ -24,7 +24,7 @@ class CustomerStore:
     """
 
     def __init__(self, context: RuntimeContext, name: str) -> None:
-        from pemja import findClass  # type: ignore[import-not-found]  # only inside of a task
+        from pemja import findClass  # type: ignore[import-untyped]  # only inside of a task
         from pyflink.fn_execution.embedded.java_utils import to_java_state_descriptor
 
         strings = findClass("org.apache.flink.api.common.typeutils.base.StringSerializer")
