@@ -161,6 +161,9 @@ class Bench:
                     run = session.measure(leg)
                     self.measured.append(run)
                     self._say(f"{contender.name}: {_words(run)}")
+                    if not report.is_sustained(run):
+                        self._say(f"{leg.load.rate:,}/s is not sustained: no heavier load is tried")
+                        break
         except (RuntimeError, TimeoutError) as error:
             self._trouble(f"{contender.name}, latency: {error}")
 

@@ -94,12 +94,11 @@ def demo(
 
 
 def demo_settings(settings: Settings) -> Settings:
-    """Settings of the demo's own servers and data, beside the configured ones."""
-    ports = {
-        name: getattr(settings, name) + PORT_STEP
-        for name in Settings.model_fields
-        if name.endswith("_port")
-    }
+    """Settings of the demo's own servers and data, beside the configured ones.
+
+    Where there is no port, which is what 0 says, there is none here either.
+    """
+    ports = {name: port + PORT_STEP for name, port in settings if name.endswith("_port") and port}
     data = settings.data_dir / "demo"
     own = {"data_dir": data, "archive_dir": data / "archive", "flink_metrics": False}
     return settings.model_copy(update={**ports, **own})

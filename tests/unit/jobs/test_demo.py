@@ -90,3 +90,10 @@ def test_the_demo_keeps_an_archive_of_its_own(
     monkeypatch.setenv("BECKON_ARCHIVE_DIR", str(tmp_path / "dear"))
     assert tmp_path / "dear" not in (own := demo_settings(Settings()).archive).parents
     assert own != tmp_path / "dear"
+
+
+def test_the_demos_ports_lie_beside_the_configured_ones_and_none_is_made_of_none() -> None:
+    mine, own = dict(Settings()), dict(demo_settings(Settings(archive_metrics_port=19500)))
+    assert own["kafka_port"] != mine["kafka_port"]
+    assert own["archive_metrics_port"] not in (0, 19500)
+    assert own["projector_metrics_port"] == own["effects_metrics_port"] == 0
