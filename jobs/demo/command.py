@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from pathlib import Path
@@ -72,7 +72,7 @@ def demo(
             publish(settings, [*control, model.model])
             beckon(settings, "run", "--fresh")
             steps.done("campaigns and model published, the stream runs")
-            with services(settings):
+            with services(settings) as check:
                 market = Market(seed, customers, faults=Faults())
                 schedule = Schedule.of(
                     str(rate), seconds, None, max(1.0, EVENT_HOURS * 3_600 / seconds)
@@ -80,7 +80,7 @@ def demo(
                 simulator = Simulator(settings, market, schedule)
                 policy = next(record for record in control if isinstance(record, Policy))
                 watch = Watch(settings, simulator, policy)
-                run_market(watch, pool, console, seconds)
+                run_market(watch, pool, console, seconds, check)
                 ledger = closing_ledger(settings)
                 time.sleep(_TELLING_S)
             watch.close()
@@ -146,16 +146,29 @@ def publish(settings: Settings, records: Sequence[ControlRecord]) -> None:
         raise UserMistake(f"Kafka at {settings.bootstrap} did not take the campaigns")
 
 
-def run_market(watch: Watch, pool: ThreadPoolExecutor, console: Console, seconds: float) -> None:
-    """Run the market to its end, or to Ctrl-C, and show it."""
+def run_market(
+    watch: Watch,
+    pool: ThreadPoolExecutor,
+    console: Console,
+    seconds: float,
+    check: Callable[[], None],
+) -> None:
+    """Run the market to its end, or to Ctrl-C, and show it.
+
+    ``check`` raises when something that belongs to the product has ended.
+    """
     stop, done = Event(), Event()
     reading = pool.submit(watch.read, done)
     running = pool.submit(watch.simulator.run, stop, _SETTLE_S)
     try:
-        _show(watch, console, [running, reading], seconds)
+        _show(watch, console, [running, reading], seconds, check)
     except KeyboardInterrupt:
         console.print("[yellow]stopping early[/]")
         stop.set()
+    except UserMistake:
+        stop.set()
+        done.set()
+        raise
     running.result()
     time.sleep(1.0)  # the last posteriors and audit records are on their way
     done.set()
@@ -190,7 +203,11 @@ def learned(watch: Watch, ledger: dict[str, Any]) -> list[str]:
 
 
 def _show(
-    watch: Watch, console: Console, under_way: Sequence[Future[None]], seconds: float
+    watch: Watch,
+    console: Console,
+    under_way: Sequence[Future[None]],
+    seconds: float,
+    check: Callable[[], None],
 ) -> None:
     running = under_way[0]
     every_s = 1.0 if console.is_terminal else 5.0
@@ -200,6 +217,7 @@ def _show(
             for each in under_way:
                 if each.done():
                     each.result()
+            check()
             sample = watch.sample()
             if console.is_terminal:
                 left_s = max(0.0, ends_s - time.monotonic())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Final
@@ -34,13 +34,20 @@ def service(settings: Settings, *words: str) -> Iterator[subprocess.Popen[bytes]
     except BaseException:
         _end(process)
         raise
-    ended = process.poll()
-    code = _end(process)
-    if ended is not None or code:
-        when = "ended by itself" if ended is not None else "did not stop well"
-        log = log_of(settings, words[0]).read_text("utf-8", "replace").splitlines()
-        tail = "\n".join(log[-_TAIL:])
-        raise UserMistake(f"beckon {' '.join(words)} {when} (exit code {code}):\n{tail}")
+    check(settings, words, process)
+    if code := _end(process):
+        raise _mistake(settings, words, f"did not stop well (exit code {code})")
+
+
+def check(settings: Settings, words: Sequence[str], process: subprocess.Popen[bytes]) -> None:
+    """See that such a process still runs.
+
+    Raises:
+        UserMistake: it ended by itself; the end of its log is in the text.
+    """
+    code = process.poll()
+    if code is not None:
+        raise _mistake(settings, words, f"ended by itself (exit code {code})")
 
 
 def start(settings: Settings, *words: str) -> subprocess.Popen[bytes]:
@@ -57,12 +64,18 @@ def log_of(settings: Settings, name: str) -> Path:
 
 
 @contextmanager
-def services(settings: Settings, every: tuple[tuple[str, ...], ...] = BESIDE) -> Iterator[None]:
-    """Several of them."""
+def services(
+    settings: Settings, every: tuple[tuple[str, ...], ...] = BESIDE
+) -> Iterator[Callable[[], None]]:
+    """Several of them; what is yielded is to be called now and then, and does what `check` does."""
     with ExitStack() as running:
-        for words in every:
-            running.enter_context(service(settings, *words))
-        yield
+        processes = [(words, running.enter_context(service(settings, *words))) for words in every]
+
+        def check_all() -> None:
+            for words, process in processes:
+                check(settings, words, process)
+
+        yield check_all
 
 
 def beckon(settings: Settings, *words: str) -> str:
@@ -92,6 +105,12 @@ def environment(settings: Settings) -> dict[str, str]:
         **{f"BECKON_{name.upper()}": str(value) for name, value in values.items()},
         "PYTHONUNBUFFERED": "1",
     }
+
+
+def _mistake(settings: Settings, words: Sequence[str], how: str) -> UserMistake:
+    log = log_of(settings, words[0]).read_text("utf-8", "replace").splitlines()
+    tail = "\n".join(log[-_TAIL:])
+    return UserMistake(f"beckon {' '.join(words)} {how}:\n{tail}")
 
 
 def _end(process: subprocess.Popen[bytes]) -> int:

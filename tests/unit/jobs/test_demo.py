@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from rich.console import Console
 from jobs.archive.parity import CHECKED
 from jobs.demo import report, screen
 from jobs.demo.command import demo_settings
+from jobs.demo.services import services
 from jobs.demo.watch import Watch
 from jobs.market.market import Market
 from jobs.settings import Settings
@@ -17,6 +19,7 @@ from jobs.simulator import Schedule, Simulator
 from jobs.trainers.base import Training
 from schemas.control import Policy
 from schemas.effect import Counted, Effect, EffectLift
+from schemas.errors import UserMistake
 from schemas.topics import AUDIT, CONTROL, EFFECTS
 from schemas.wire import encode
 from scoring.features import FEATURES
@@ -97,3 +100,18 @@ def test_the_demos_ports_lie_beside_the_configured_ones_and_none_is_made_of_none
     assert own["kafka_port"] != mine["kafka_port"]
     assert own["archive_metrics_port"] not in (0, 19500)
     assert own["projector_metrics_port"] == own["effects_metrics_port"] == 0
+
+
+def test_a_process_beside_the_stream_that_ends_is_told_at_once_with_its_last_words(
+    tmp_path: Path,
+) -> None:
+    settings = Settings(data_dir=tmp_path)
+
+    def watched() -> None:
+        with services(settings, (("effects", "--no-such-thing"),)) as check:
+            while True:
+                check()
+                time.sleep(0.05)
+
+    with pytest.raises(UserMistake, match=r"(?s)ended by itself \(exit code 2\).*No such option"):
+        watched()
