@@ -23,7 +23,7 @@ from operators.routes import bulk, inward, prompt
 from operators.sealing import Published, Sealing, Unread, leases_in, published_leases
 from operators.shard import Decider, DeciderConfig, nothing_published
 from operators.shipping import Shipped
-from operators.store import CustomerStore
+from operators.store import NamedValues
 
 TICK_MS: Final = 200
 
@@ -57,7 +57,7 @@ class Decide(Shipped, KeyedBroadcastProcessFunction):
     def open(self, runtime_context: RuntimeContext) -> None:
         """Take up state; build the world now if no control log of this run can exist yet."""
         config = self._config
-        self._store = CustomerStore(runtime_context, names.CUSTOMERS)
+        self._store = NamedValues(runtime_context, names.CUSTOMERS)
         first = attempt_number(runtime_context) == 0
         resumes = not first or config.sealing.resumed
         self._published = Published(config.sealing) if resumes else nothing_published

@@ -10,12 +10,13 @@ from typing import Any, NamedTuple
 
 from pyflink.common import Row, Types
 from pyflink.datastream import KeyedProcessFunction, RuntimeContext
-from pyflink.datastream.state import MapStateDescriptor, ValueStateDescriptor
+from pyflink.datastream.state import ValueStateDescriptor
 
 from operators import challenging, layout, names
 from operators.learning import Learner, Published
 from operators.records import Output
 from operators.shipping import Shipped
+from operators.store import NamedValues
 
 
 class LearnConfig(NamedTuple):
@@ -37,9 +38,7 @@ class Learn(Shipped, KeyedProcessFunction):
         self._state = runtime_context.get_state(
             ValueStateDescriptor(names.LEARNED, Types.PICKLED_BYTE_ARRAY())
         )
-        self._unlabelled = runtime_context.get_map_state(
-            MapStateDescriptor(names.UNLABELLED, Types.STRING(), Types.PICKLED_BYTE_ARRAY())
-        )
+        self._unlabelled = NamedValues(runtime_context, names.UNLABELLED)
         self._learner = Learner(*self._config)
         metrics = runtime_context.get_metrics_group()
         self._losses = [metrics.counter(name) for name in names.LOSSES]

@@ -1,9 +1,9 @@
-"""A shard's keyed state in Flink: a value of its own for each customer.
+"""Keyed state in Flink below the key: a value of its own for each name.
 
-Flink's key is the shard, of which there are few, so that batches are large. A map state under it
-would be one value of the heap backend, which copies a value whole when it is first touched after
-each checkpoint: a gigabyte for a million customers, while all decisions wait. So each customer has
-a value, under the shard as the key and the customer as the namespace.
+Flink's keys are few here, so that batches are large: four shards, one challenger. A map state under
+a key would be one value of the heap backend, which copies a value whole when it is first touched
+after each checkpoint: a gigabyte for a million customers, while all decisions wait. So each has a
+value of its own, customer or example, under its name as the namespace.
 """
 
 from __future__ import annotations
@@ -16,39 +16,47 @@ from pyflink.datastream import RuntimeContext
 from pyflink.datastream.state import ValueStateDescriptor
 
 
-class CustomerStore:
-    """A `ShardStore` over Flink's keyed state of the current key.
+class NamedValues:
+    """Bytes by name, of the current key: a `ShardStore`, and what is `Unlabelled`.
 
     It speaks to Java's state itself: PyFlink knows namespaces in windows only, and would pickle the
     bytes once more.
     """
 
-    def __init__(self, context: RuntimeContext, name: str) -> None:
+    def __init__(self, context: RuntimeContext, state: str) -> None:
         from pemja import findClass  # type: ignore[import-untyped]  # only inside of a task
         from pyflink.fn_execution.embedded.java_utils import to_java_state_descriptor
 
         strings = findClass("org.apache.flink.api.common.typeutils.base.StringSerializer")
-        descriptor = ValueStateDescriptor(name, Types.PRIMITIVE_ARRAY(Types.BYTE()))
+        descriptor = ValueStateDescriptor(state, Types.PRIMITIVE_ARRAY(Types.BYTE()))
         backend: Any = context.get_keyed_state_backend()._keyed_state_backend
-        state = backend.getOrCreateKeyedState(
+        values = backend.getOrCreateKeyedState(
             strings.INSTANCE, to_java_state_descriptor(descriptor)
         )
-        self._go_to = state.setCurrentNamespace
-        self._value = state.value
-        self._update = state.update
-        self._clear = state.clear
+        self._go_to = values.setCurrentNamespace
+        self._value = values.value
+        self._update = values.update
+        self._clear = values.clear
 
-    def get(self, key: str) -> bytes | None:
-        """The bytes of a key, None when there are none."""
-        self._go_to(key)
+    def get(self, name: str) -> bytes | None:
+        """The bytes of a name, None when there are none."""
+        self._go_to(name)
         return self._value()  # type: ignore[no-any-return]
 
+    def put(self, name: str, value: bytes) -> None:
+        """Write a name."""
+        self._go_to(name)
+        self._update(value)
+
+    def remove(self, name: str) -> None:
+        """Forget a name."""
+        self._go_to(name)
+        self._clear()
+
     def put_all(self, dirty: Mapping[str, bytes | None]) -> None:
-        """Write keys; a value of None removes its key."""
-        go_to, update = self._go_to, self._update
-        for key, value in dirty.items():
-            go_to(key)
+        """Write names; a value of None removes its name."""
+        for name, value in dirty.items():
             if value is None:
-                self._clear()
+                self.remove(name)
             else:
-                update(value)
+                self.put(name, value)
