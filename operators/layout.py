@@ -12,7 +12,8 @@ ISO-8859-1 text, a character for each byte of the wire, so that any payload, bro
 as it was sent. Outputs go out as bytes, which are copied and never read on their way into Kafka's
 buffer, where strings would be recoded three times and split once a column.
 
-All that leans on PyFlink's internals is in this file; `tests/operators` fails when they move.
+All that leans on PyFlink's internals is in this file and, for state, in `operators.store`;
+`tests/operators` fails when what is used here moves, any test on a cluster when the state does.
 """
 
 from __future__ import annotations
