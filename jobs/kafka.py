@@ -18,6 +18,7 @@ from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
 from jobs.settings import Settings
+from operators.control_log import Snapshot
 from schemas.errors import UserMistake
 from schemas.topics import CONTROL, TOPICS
 
@@ -242,14 +243,21 @@ def behind(reader: Consumer) -> int:
 
 def control_snapshot(settings: Settings) -> list[tuple[str, bytes]]:
     """The control records in force: the newest of each key, withdrawn ones left out."""
+    return list(control_until_now(settings).records)
+
+
+def control_until_now(settings: Settings) -> Snapshot:
+    """The control records in force, and up to which offset they were read."""
     newest: dict[str, bytes] = {}
+    until = -1
     for message in read_to_end(settings, [CONTROL]):
         key = (message.key() or b"").decode("utf-8", "replace")
         value = message.value()
         newest.pop(key, None)
         if value is not None:
             newest[key] = value
-    return list(newest.items())
+        until = cast(int, message.offset())
+    return Snapshot(tuple(newest.items()), until)
 
 
 def _watermarks(

@@ -16,7 +16,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final, NamedTuple
 
 from pyflink.datastream import StreamExecutionEnvironment
@@ -24,12 +24,13 @@ from pyflink.table import StreamTableEnvironment
 
 from jobs.settings import Settings
 from operators import layout, names
+from operators.control_log import Snapshot
 from operators.decide import CONTROL_LOG, Decide, DecideConfig
 from operators.grant import Grant, GrantConfig
 from operators.learn import Learn, LearnConfig
 from operators.learning import published_in
 from operators.sealing import Sealing, leases_in
-from operators.shard import DeciderConfig
+from operators.shard import stream_config
 from schemas import topics
 from schemas.control import Policy, control_key
 from schemas.errors import InvalidRecord
@@ -44,8 +45,6 @@ LEARN_WINDOW_MS: Final = 250
 """A batch costs `learn` as much whatever it carries, for the integrals that give the shares of the
 channels, and holds up `decide` meanwhile, which has the same interpreter. At 3,000 events/s and ten
 campaigns windows of 100 ms cost 7.3 µs an event, of 250 ms 4.1."""
-DUE_CUSTOMERS: Final = 128
-"""Some 25 ms of a shard: five times a second so many are served beside the events."""
 GRANT_WINDOW_MS: Final = 50
 _FETCH_BYTES: Final = 32_768
 """The broker gathers so much for a fetch, or what comes within a batch's window: at a low rate it
@@ -139,7 +138,7 @@ def kafka_ends(settings: Settings) -> Endpoints:
 def pipeline_config(
     settings: Settings,
     run: str,
-    control: Iterable[tuple[str, bytes]],
+    control: Snapshot,
     *,
     partitions: int = 0,
     bundle: str = "",
@@ -155,24 +154,19 @@ def pipeline_config(
         bundle: marker of the bundle whose code the workers must run.
         saved_ms: when the state to resume from was complete, 0 if that is unknown, None without.
     """
-    snapshot = tuple(control)
-    decider = DeciderConfig(
-        shards=settings.shards, partitions=partitions, due_customers=DUE_CUSTOMERS
-    )
     since_ms = time.time_ns() // 1_000_000 if saved_ms is None else max(0, saved_ms - SAVING_MS)
     sealing = Sealing(settings.bootstrap, since_ms, resumed=saved_ms is not None)
     return PipelineConfig(
-        DecideConfig(run, snapshot, sealing, decider),
-        _arms(snapshot),
-        GrantConfig(leases_in(snapshot), sealing),
+        DecideConfig(run, control, sealing, stream_config(settings.shards, partitions)),
+        _arms(control.records),
+        GrantConfig(leases_in(control.records), sealing),
         settings.shards,
         settings.batch_window_ms,
         bundle,
     )
 
 
-def _arms(control: Iterable[tuple[str, bytes]]) -> LearnConfig:
-    snapshot = tuple(control)
+def _arms(snapshot: Sequence[tuple[str, bytes]]) -> LearnConfig:
     policy = Policy()
     for key, value in snapshot:
         if key == control_key(policy):

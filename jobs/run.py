@@ -13,6 +13,7 @@ from jobs.bundle import build_bundle
 from jobs.cluster import Cluster
 from jobs.settings import Settings
 from operators import names
+from operators.control_log import Snapshot
 from schemas.errors import UserMistake
 from schemas.topics import CONTROL, EVENTS
 
@@ -52,7 +53,7 @@ def start_stream(settings: Settings, *, fresh: bool = False, origin: str | None 
         Submission(
             settings,
             run=uuid.uuid4().hex,
-            control=() if CONTROL in created else tuple(kafka.control_snapshot(settings)),
+            control=Snapshot() if CONTROL in created else kafka.control_until_now(settings),
             bundle=bundle,
             partitions=kafka.partitions(settings, EVENTS),
             restore=None if point is None else point.path,

@@ -23,6 +23,7 @@ from jobs.settings import Settings
 from jobs.stack.flink import flink_home, gather_jars, java_options
 from jobs.stack.jars import JarCache, read_lock
 from jobs.stack.java import find_java
+from operators.control_log import Snapshot
 
 _ANSWER: Final = "submitted "
 # The planner runs once, for seconds: the quick compiler and the plain collector suit it best.
@@ -34,7 +35,7 @@ class Submission(NamedTuple):
 
     settings: Settings
     run: str
-    control: tuple[tuple[str, bytes], ...]
+    control: Snapshot
     bundle: Bundle
     partitions: int
     restore: str | None = None

@@ -12,7 +12,7 @@ from operators.early import LONGEST_MS, Early
 from operators.records import Output, Record, in_order
 from operators.unpublished import Unpublished
 from schemas import topics
-from schemas.audit import Outcomes
+from schemas.audit import Outcomes, TakenUp
 from schemas.errors import InvalidRecord
 from schemas.event import BehaviorEvent
 from schemas.learning import Example
@@ -40,7 +40,8 @@ UNKNOWN_FIELDS_SHARE: Final = 16
 """One record in so many, by offset, is looked through for fields that the contract lacks."""
 
 SHARD_KEY: Final = "\x00shard"
-"""Where a shard's store has its clock and how many chunks of the unpublished there are."""
+"""Where a shard's store has its clock, how many chunks of the unpublished there are, the outcomes
+that it has heard, and how many steps it has taken."""
 
 _INPUTS: Final = list(topics.INPUTS)
 _PLACE: Final = {topic: place for place, topic in enumerate(_INPUTS)}
@@ -59,6 +60,20 @@ Stored = tuple[int, int, bytes]
 """A customer as written: time of the newest fact, revision, and the bytes."""
 
 
+class Steps:
+    """The steps of a shard, as they are audited.
+
+    ``number`` is that of the last, ``ticks`` are those since, ``taken_up`` is told with the next.
+    """
+
+    __slots__ = ("number", "taken_up", "ticks")
+
+    def __init__(self, number: int, taken_up: TakenUp | None) -> None:
+        self.number = number
+        self.taken_up = taken_up
+        self.ticks: list[tuple[int, int]] = []
+
+
 class Kept(NamedTuple):
     """What is kept of a shard besides its customers; ``purse`` is its part of the budgets.
 
@@ -72,6 +87,7 @@ class Kept(NamedTuple):
     unpublished: Unpublished
     stored: dict[str, Stored]
     early: Early
+    steps: Steps
 
 
 class Batch:
@@ -83,17 +99,20 @@ class Batch:
         self.name = shard
         self.store = store
         kept = decider.shard(shard, store)
-        self.clock, self.due, self.purse, self.unpublished, self.stored, self.early = kept
+        self.clock, self.due, self.purse, self.unpublished, self.stored = kept[:5]
+        self.early, self.steps = kept[5:]
         self.lateness_ms = decider.world.policy.lateness_ms
         self.fired_ms = self.clock.now_ms
         self.touched: dict[str, tuple[Customer, int]] = {}
         self.outputs: list[Output] = []
         self.rows: list[tuple[int, int, int, str, str]] = []
+        self.given: list[tuple[int, int, int]] | None = None
 
     def run(self, records: Sequence[str]) -> list[Output]:
         """Take records, then do what is due; returns the outputs."""
         early = self.early
-        for record in in_order(records):
+        in_turn = in_order(records)
+        for record in in_turn:
             if record[0] == topics.OUTCOMES:
                 user_id = self._customer_of(record) if early.active else None
                 if early.deliver(record, user_id):
@@ -101,6 +120,9 @@ class Batch:
             self._end(record, self._take(record))
         self._fire(self.clock.advance(self.lateness_ms), served_by_a_batch(len(records)))
         self._tend(self.clock.now_ms)
+        given = [(_PLACE[record[0]], record[1], record[2]) for record in in_turn]
+        if [row[:3] for row in self.rows] != given:
+            self.given = given
         return self._commit()
 
     def read_ahead(self, records: Iterable[Record]) -> None:
@@ -110,6 +132,7 @@ class Batch:
 
     def tick(self, now_ms: int, late_ms: int) -> list[Output]:
         """Let the wall clock move on; returns the outputs."""
+        self.steps.ticks.append((now_ms, late_ms))
         before, marked_ms = self.clock.now_ms, self.clock.wall_ms
         clock_ms = self.clock.tick(now_ms, self.lateness_ms, late_ms)
         self._tend(clock_ms)
@@ -125,6 +148,7 @@ class Batch:
         ):
             return []
         self._fire(clock_ms, self.decider.due_limit)
+        self.given = []
         return self._commit(publish=True)
 
     def _take(self, record: Record) -> Step:
@@ -287,9 +311,7 @@ class Batch:
         self.outputs.append(Output(topics.PROFILES, user_id, encode(profile)))
 
     def _commit(self, *, publish: bool = False) -> list[Output]:
-        if self.rows:
-            audit = Outcomes(self.name, _INPUTS, self.rows)
-            self.outputs.append(Output(topics.AUDIT, self.name, encode(audit)))
+        number = self._audit()
         dirty: dict[str, bytes | None] = {}
         unpublished = self.unpublished
         changed, stored = unpublished.since, self.stored
@@ -310,6 +332,24 @@ class Batch:
             for ask in self.purse.take_asks():
                 self.outputs.append(Output(names.ASKS, ask.campaign_id, encode(ask)))
         heard = self.early.heard()
-        dirty[SHARD_KEY] = _encode_shard((self.clock.encode(), unpublished.chunks, heard))
+        dirty[SHARD_KEY] = _encode_shard((self.clock.encode(), unpublished.chunks, heard, number))
         self.store.put_all(dirty)
         return self.outputs
+
+    def _audit(self) -> int:
+        """Tell of this step all that it takes to go it again; returns its number."""
+        steps = self.steps
+        steps.number += 1
+        audit = Outcomes(
+            self.name,
+            _INPUTS,
+            self.rows,
+            number=steps.number,
+            heard=self.decider.heard,
+            ticks=steps.ticks,
+            given=self.given if self.rows or self.given else None,
+            taken_up=steps.taken_up,
+        )
+        self.outputs.append(Output(topics.AUDIT, self.name, encode(audit)))
+        steps.ticks, steps.taken_up = [], None
+        return steps.number

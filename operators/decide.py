@@ -16,7 +16,7 @@ from pyflink.datastream.state import MapStateDescriptor
 
 from operators import names
 from operators.collection import collect_the_young_only
-from operators.control_log import ControlLog
+from operators.control_log import ControlLog, Snapshot
 from operators.layout import attempt_number, emitted
 from operators.records import Output
 from operators.routes import bulk, inward, prompt
@@ -24,6 +24,7 @@ from operators.sealing import Published, Sealing, Unread, leases_in, published_l
 from operators.shard import Decider, DeciderConfig, nothing_published
 from operators.shipping import Shipped
 from operators.store import NamedValues
+from schemas.audit import TakenUp
 
 TICK_MS: Final = 200
 
@@ -42,7 +43,7 @@ class DecideConfig(NamedTuple):
     """
 
     run: str
-    control: tuple[tuple[str, bytes], ...]
+    control: Snapshot
     sealing: Sealing
     core: DeciderConfig = DeciderConfig()
 
@@ -62,7 +63,7 @@ class Decide(Shipped, KeyedBroadcastProcessFunction):
         resumes = not first or config.sealing.resumed
         self._published = Published(config.sealing) if resumes else nothing_published
         self._unread = Unread(config.sealing, first=first)
-        self._leases = {} if first else published_leases(config.sealing)
+        self._leases, self._lent = ({}, -1) if first else published_leases(config.sealing)
         self._decider: Decider | None = None
         self._log_saved = False
         self._ticking: set[str] = set()
@@ -92,7 +93,9 @@ class Decide(Shipped, KeyedBroadcastProcessFunction):
         decider = self._decider or self._resume(ctx)
         key, text, offset = value[0], value[1], value[2]
         data = None if text is None else text.encode("latin-1")
-        changed = self._log.put(key, data)
+        if self._log.is_past(key, data, offset):
+            return ()
+        changed = self._log.put(key, data, offset)
         saved = ctx.get_broadcast_state(CONTROL_LOG)
         for name, entry in (changed if self._log_saved else self._log.entries()).items():
             saved.put(name, entry)
@@ -119,8 +122,16 @@ class Decide(Shipped, KeyedBroadcastProcessFunction):
 
     def _build(self, log: ControlLog) -> Decider:
         self._log = log
-        inherited = leases_in(self._config.control)
-        self._decider = Decider(self._config.core, log, self._published, inherited, self._unread)
+        control = self._config.control
+        self._decider = Decider(
+            self._config.core,
+            log,
+            self._published,
+            leases_in(control.records),
+            self._unread,
+            heard=log.heard,
+            taken_up=TakenUp(control.until, self._lent),
+        )
         for lease in self._leases.values():  # a purse must know at once what it had given back
             self._decider.world.leases.accept(lease)
         self._leases = {}

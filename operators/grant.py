@@ -38,7 +38,7 @@ class Grant(Shipped, KeyedProcessFunction):
         )
         first = attempt_number(runtime_context) == 0
         config = self._config
-        self._granter = Granter(config.published if first else published_leases(config.sealing))
+        self._granter = Granter(config.published if first else published_leases(config.sealing)[0])
 
     def process_element(self, value: Row, ctx: Any) -> Iterable[Row]:
         """Answer what was asked of one campaign's budget."""

@@ -55,6 +55,9 @@ CONTROL: Final[TypeInformation] = Types.ROW([Types.STRING(), Types.STRING(), Typ
 
 _SINKS: Final = (("", "1"), ("_bulk", "10"))
 """For each column of outputs the suffix of its sink and for how many ms the producer gathers."""
+_GATHERED_BYTES: Final = 262_144
+"""So much of a partition goes in one request. What is sent first must not be overtaken: of what is
+more than one batch the rest waits for the next request."""
 _TRANSACTIONS: Final = "sink.transactional-id-prefix"
 _RAW: Final = "'value.format' = 'raw', 'value.raw.charset' = 'ISO-8859-1'"
 
@@ -206,7 +209,11 @@ def write_outputs(
         tables.create_temporary_view(f"{name}_emitted", tables.from_data_stream(stream))
         for column, (suffix, linger_ms) in enumerate(_SINKS if name in with_bulk else _SINKS[:1]):
             sink = f"{name}{suffix}"
-            options = {**kafka, "properties.linger.ms": linger_ms}
+            options = {
+                **kafka,
+                "properties.linger.ms": linger_ms,
+                "properties.batch.size": str(_GATHERED_BYTES),
+            }
             if _TRANSACTIONS in options:
                 options[_TRANSACTIONS] += f"-{sink}"
             tables.execute_sql(f"""

@@ -1,7 +1,7 @@
 """Where an output of a shard goes: to its topic, inward to `learn` and `grant`, or both.
 
-Somebody waits for a decision; for nothing else that leaves a shard does it matter if it comes some
-milliseconds later, in one request with others.
+Somebody waits for a decision, and its audit must be there when it is. For nothing else that leaves
+a shard does it matter if it comes some milliseconds later, in one request with others.
 """
 
 from __future__ import annotations
@@ -10,11 +10,11 @@ from typing import Final
 
 from operators import names
 from operators.records import Output
-from schemas.topics import DECISIONS, REWARDS
+from schemas.topics import AUDIT, DECISIONS, REWARDS
 
 _ONLY_INWARD: Final = frozenset((names.ASKS, names.EXPOSED, names.RULES))
 _INWARD: Final = _ONLY_INWARD | {REWARDS}
-_NOT_BULK: Final = _ONLY_INWARD | {DECISIONS}
+_NOT_BULK: Final = _ONLY_INWARD | {AUDIT, DECISIONS}
 
 
 def inward(outputs: list[Output]) -> list[str]:
@@ -23,8 +23,12 @@ def inward(outputs: list[Output]) -> list[str]:
 
 
 def prompt(outputs: list[Output]) -> list[Output]:
-    """What leaves for the topics at once."""
-    return [output for output in outputs if output.topic == DECISIONS]
+    """What leaves for the topics at once: what was done, then what was decided.
+
+    In this order, so that no crash takes the audit of a decision that stands.
+    """
+    audit = [output for output in outputs if output.topic == AUDIT]
+    return audit + [output for output in outputs if output.topic == DECISIONS]
 
 
 def bulk(outputs: list[Output]) -> list[Output]:

@@ -129,14 +129,16 @@ def _came(record: Record) -> tuple[int, int, int]:
     return came_ms, partition, offset
 
 
-def published_leases(sealing: Sealing) -> dict[str, Lease]:
-    """The loans of every campaign's budget on the control topic."""
+def published_leases(sealing: Sealing) -> tuple[dict[str, Lease], int]:
+    """The loans of every campaign's budget on the control topic, and its last offset, or -1."""
     consumer = _consumer(sealing.bootstrap)
     try:
-        messages = _read_to_end(consumer, [TopicPartition(CONTROL, 0, OFFSET_BEGINNING)])
+        place = TopicPartition(CONTROL, 0, OFFSET_BEGINNING)
+        messages = list(_read_to_end(consumer, [place]))
+        until = max((message.offset() or 0 for message in messages), default=-1)
         return leases_in(
             ((message.key() or b"").decode(), message.value() or b"") for message in messages
-        )
+        ), until
     finally:
         consumer.close()
 

@@ -18,13 +18,15 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final, NamedTuple, Protocol
 
 import msgspec
+from msgspec.structs import replace
 
 from operators import names, records
-from operators.batch import SHARD_KEY, Batch, Kept
+from operators.batch import SHARD_KEY, Batch, Kept, Steps
 from operators.early import Early, Heard
 from operators.records import Output, Record
 from operators.unpublished import Unpublished
 from schemas import topics
+from schemas.audit import TakenUp
 from schemas.budget import Lease
 from schemas.decision import Decision
 from schemas.errors import InvalidRecord, RefusedControl
@@ -37,12 +39,14 @@ from state.due import DueList
 from state.purse import Purse
 
 SEPARATOR: Final = records.SEPARATOR
+DUE_CUSTOMERS: Final = 128
+"""Some 25 ms of a shard: five times a second so many are served beside the events."""
 FOUR_SHARDS: Final = "888877776666eeee"
 """Names of four shards by an MD5's first digit: Flink places these a quarter of its keys apart, so
 that one, two or four TaskManagers get equal shares. Any others would lie as chance has it."""
 
 _RULING: Final = ("campaign/", "policy/", "experiment/")
-_decode_shard: Final = msgspec.msgpack.Decoder(tuple[bytes, int, Heard]).decode
+_decode_shard: Final = msgspec.msgpack.Decoder(tuple[bytes, int, Heard, int]).decode
 
 
 Published = Callable[[int], Iterable[Decision]]
@@ -54,7 +58,7 @@ def nothing_published(_saved_ms: int) -> tuple[Decision, ...]:
     return ()
 
 
-Unread = Callable[[int], Iterable[Record] | None]
+Unread = Callable[[int], Sequence[Record] | None]
 """Gives the outcomes that came after a time of the wall clock, oldest first, and maybe others.
 
 None is for a shard that begins with the topics, where outcomes are taken as they come.
@@ -63,6 +67,17 @@ None is for a shard that begins with the topics, where outcomes are taken as the
 
 def in_order_as_they_come(_saved_ms: int) -> None:
     """What a run finds whose topics are read in the order of their records."""
+
+
+def _spans(records: Iterable[Record] | None) -> dict[int, tuple[int, int]] | None:
+    """The offsets of records by partition: the first, and the one after the last."""
+    if records is None:
+        return None
+    found: dict[int, tuple[int, int]] = {}
+    for _, partition, offset, _, _ in records:
+        first, end = found.get(partition, (offset, 0))
+        found[partition] = min(first, offset), max(end, offset + 1)
+    return found
 
 
 class ShardStore(Protocol):
@@ -113,6 +128,11 @@ class DeciderConfig(NamedTuple):
     lends: bool = False
 
 
+def stream_config(shards: int, partitions: int) -> DeciderConfig:
+    """The bounds of a subtask of the stream, and of whoever decides again what it decided."""
+    return DeciderConfig(shards=shards, partitions=partitions, due_customers=DUE_CUSTOMERS)
+
+
 def shard_of(user_id: str, shards: int) -> str:
     """The shard of a customer, of 4, 16 or 256, by the leading hex digits of an MD5."""
     digest = hashlib.md5(user_id.encode(), usedforsecurity=False).hexdigest()
@@ -130,6 +150,8 @@ class Decider:
     decisions that were published after it was saved (see `World.sealed`).
     ``unread`` is asked then too, for the outcomes that lie unread (see `operators.early`).
     ``inherited`` are the loans of budgets from before this run, by default those of ``control``.
+    ``heard`` is the last offset of the topic in ``control``, and the last heard from then on;
+    ``taken_up`` tells of the run what is audited.
     """
 
     def __init__(
@@ -139,11 +161,14 @@ class Decider:
         published: Published = nothing_published,
         inherited: Mapping[str, Lease] | None = None,
         unread: Unread = in_order_as_they_come,
+        heard: int = -1,
+        taken_up: TakenUp = TakenUp(),  # noqa: B008 - it is frozen
     ) -> None:
         self.world = World()
         self._published = published
         self._unread = unread
         self.counters: Counter[str] = Counter()
+        self.heard = heard
         self._limit = config.cached_customers
         self.unpublished_limit = config.unpublished_customers
         self.due_limit = config.due_customers
@@ -155,9 +180,11 @@ class Decider:
             self.on_control(key, value)
         self._lender = Keeper(self.world.leases) if config.lends else None
         self._inherited = dict(self.world.leases) if inherited is None else inherited
+        self._taken_up = taken_up
 
     def on_control(self, key: str, value: bytes | None, *, offset: int = -1) -> list[Output]:
         """Put a control record in force; a refused one becomes a dead letter and no more."""
+        self.heard = max(self.heard, offset)
         try:
             self.world.accept(key, value)
         except RefusedControl as error:
@@ -194,12 +221,14 @@ class Decider:
         found = self._shards.get(name)
         if found is None:
             saved = store.get(SHARD_KEY)
-            data, chunks, heard = (None, 0, Heard()) if saved is None else _decode_shard(saved)
+            begun = (None, 0, Heard(), 0)
+            data, chunks, heard, steps = begun if saved is None else _decode_shard(saved)
             clock = ShardClock() if data is None else ShardClock.decode(data)
             if data is not None or self._partitions:
                 clock.resumed(self._partitions)
             published = self._published(clock.wall_ms)
             self.world.seal(published)
+            unread = self._unread(clock.wall_ms)
             found = self._shards[name] = Kept(
                 clock,
                 DueList(store.get),
@@ -207,8 +236,8 @@ class Decider:
                 Unpublished(store.get, chunks),
                 {},
                 Early(heard),
+                Steps(steps, replace(self._taken_up, unread=_spans(unread))),
             )
-            unread = self._unread(clock.wall_ms)
             if unread is not None:
                 Batch(self, name, store).read_ahead(unread)
         return found

@@ -39,18 +39,45 @@ UNANSWERED = OUTCOME_REASONS.keys() - {"organic"}
 """The reasons for which an outcome is `unmatched`."""
 
 
-class Outcomes(Struct, frozen=True, tag_field="kind", tag="outcomes"):
-    """One micro-batch's inputs and their ends: rows of ``[topic, partition, offset, end, reason]``.
+class TakenUp(Struct, frozen=True):
+    """How a shard was taken up, when the stream started or after a crash.
 
-    ``topic`` is its index in ``topics``. Exactly one row for each input record. Its reason names
-    those of all candidates that were not decided (`schemas.reasons`), with commas between, so the
-    rows count every one of them.
+    ``submitted`` and ``lent`` are the last offsets of the control topic in what the job was
+    submitted with, and up to which loans were read besides; -1 for none. ``unread`` has, by
+    partition, from and until before which offset outcomes were read ahead; None where they are
+    taken as they come.
+    """
+
+    submitted: int = -1
+    lent: int = -1
+    unread: dict[int, tuple[int, int]] | None = None
+
+
+class Outcomes(Struct, frozen=True, tag_field="kind", tag="outcomes"):
+    """A step of a shard: its inputs and their ends, and all else that what it decided hangs on.
+
+    Rows are ``[topic, partition, offset, end, reason]``, in the order in which the inputs were
+    taken; ``topic`` is its index in ``topics``. There is exactly one row for each input record. Its
+    reason names those of all candidates that were not decided (`schemas.reasons`), with commas
+    between, so the rows count every one of them.
+
+    ``number`` counts the steps of the shard's state, so a crash shows as a number that comes again,
+    or a lower one. ``heard`` is the last offset of the control topic that was in force. ``ticks``
+    are those since the step before, as ``[wall clock, how late]`` in ms: they came before the
+    micro-batch, or the last of them was this step. ``given`` is the micro-batch, as ``[topic,
+    partition, offset]``, where that is not the rows': outcomes may wait for their place.
+    ``taken_up`` is there in the first step of a shard that was taken up anew.
     """
 
     shard: str
     topics: list[str]
     rows: list[tuple[int, int, int, str, str]]
     schema_version: int = SCHEMA_VERSION
+    number: int = 0
+    heard: int = -1
+    ticks: list[tuple[int, int]] = []
+    given: list[tuple[int, int, int]] | None = None
+    taken_up: TakenUp | None = None
 
 
 class Candidate(Struct, frozen=True, tag_field="kind", tag="candidate"):

@@ -5,8 +5,6 @@ from __future__ import annotations
 import random
 from typing import NamedTuple
 
-from jobs.audit.pins import ControlLog
-from jobs.audit.rerun import rerun
 from jobs.market.loop import run
 from jobs.market.market import Market
 from scoring.features import FEATURES
@@ -40,5 +38,5 @@ def again(events: int, customers: int = 400) -> Found:
     market = Market(3, customers)
     run(market, tape, market.events(AT, AT + HOUR, events))
     before = dict(tape.learned)
-    found = rerun(tape.inputs, ControlLog(tape.log), tape.made, AT, AT + 2 * HOUR)
+    found = tape.again(AT, AT + 2 * HOUR)
     return Found(found.decisions, found.digest_equal, bool(before) and tape.learned == before)

@@ -10,8 +10,7 @@ from pathlib import Path
 import msgspec
 import typer
 
-from jobs.audit.pins import ControlLog
-from jobs.audit.recorded import batches, control_log, inputs, made
+from jobs.audit.recorded import config, control_log, inputs, made, steps
 from jobs.audit.rerun import MOST_TOLD, Rerun, rerun
 from jobs.audit.whatif import other_campaigns, other_policy
 from jobs.evaluate import moment_of
@@ -52,15 +51,14 @@ def audit(
     if campaigns or model:
         other_campaigns(settings, from_ms, to_ms, campaigns, model, as_json=as_json)
         return
-    log = ControlLog(control_log(settings))
     found = rerun(
+        list(steps(settings)),  # first, for all that they hung on is there by then
         inputs(settings),
-        log,
+        control_log(settings),
         made(settings),
         from_ms,
         to_ms,
-        shards=settings.shards,
-        batches=batches(settings),
+        config(settings),
     )
     if not (found.decisions or found.added):
         raise UserMistake(
@@ -86,5 +84,10 @@ def show(found: Rerun) -> None:
     for word, names in (("missing", found.missing), ("added", found.added)):
         for name in names[:MOST_TOLD]:
             typer.echo(f"  {word:<8} {name}")
+    if found.lost:
+        typer.echo(
+            f"  of {found.lost:,} steps the audit or the inputs are gone from Kafka, and what came "
+            "of them cannot be told"
+        )
     same = "equal" if found.digest_equal else f"not equal: {found.digest_rerun} again"
     typer.echo(f"digest {found.digest_recorded}, {same}")

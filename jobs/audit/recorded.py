@@ -1,27 +1,57 @@
-"""What was recorded of a span of time: inputs, decisions, and the control log."""
+"""What was recorded of a span of time: steps of shards, inputs, decisions, the control log."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from typing import cast
+from collections.abc import Iterator
+from typing import NamedTuple, cast
 
 import msgspec
 
 from jobs import kafka
 from jobs.archive.read import days, read_day
 from jobs.archive.tables import CONTROL
-from jobs.audit.attempts import Input, Place
-from jobs.audit.pins import Entry
-from jobs.audit.rerun import Made
 from jobs.settings import Settings
+from operators.shard import DeciderConfig, stream_config
 from schemas import topics
 from schemas.audit import AuditRecord, Outcomes
 from schemas.decision import Decision
-from schemas.learning import Example
 
 _decision = msgspec.json.Decoder(Decision).decode
 _audit = msgspec.json.Decoder(AuditRecord).decode
-_example = msgspec.json.Decoder(Example).decode
+
+
+class Input(NamedTuple):
+    """An event or an outcome as Kafka has it."""
+
+    came_ms: int
+    topic: str
+    partition: int
+    offset: int
+    user_id: str
+    payload: bytes
+
+
+class Entry(NamedTuple):
+    """A control record as it came; no value withdraws its key."""
+
+    offset: int
+    came_ms: int
+    key: str
+    value: bytes | None
+
+
+class Step(NamedTuple):
+    """A step of a shard, and when Kafka took in what the stream told of it."""
+
+    came_ms: int
+    told: Outcomes
+
+
+class Made(NamedTuple):
+    """A decision as it was published."""
+
+    came_ms: int
+    decision: Decision
 
 
 class Head(msgspec.Struct):
@@ -42,45 +72,39 @@ def head_of(payload: bytes) -> Head | None:
         return None
 
 
+def config(settings: Settings) -> DeciderConfig:
+    """The bounds of the stream of these settings."""
+    return stream_config(settings.shards, kafka.partitions(settings, topics.EVENTS))
+
+
 def inputs(settings: Settings) -> Iterator[Input]:
-    """Events and outcomes that Kafka still has; what cannot be read is left out."""
+    """Events and outcomes that Kafka still has; ``user_id`` is empty where none can be read."""
     for message in kafka.read_to_end(settings, topics.INPUTS):
         payload = message.value() or b""
         head = head_of(payload)
-        if head is None:
-            continue
         topic, partition = kafka.place_of(message)
         yield Input(
             message.timestamp()[1],
             topic,
             partition,
             cast(int, message.offset()),
-            head.user_id,
-            head.event_id if topic == topics.EVENTS else "",
+            "" if head is None else head.user_id,
             payload,
         )
 
 
-def made(settings: Settings) -> Iterable[Made]:
-    """Decisions that Kafka still has, with the channels that were open where examples tell."""
-    channels: dict[str, tuple[str, ...]] = {}
-    decisions: list[tuple[int, Decision]] = []
-    for message in kafka.read_to_end(settings, [topics.DECISIONS, topics.EXAMPLES]):
-        value = message.value() or b""
-        if message.topic() == topics.EXAMPLES:
-            example = _example(value)
-            channels[example.decision_id] = example.channels
-        else:
-            decisions.append((message.timestamp()[1], _decision(value)))
-    return [Made(at_ms, each, channels.get(each.decision_id, ())) for at_ms, each in decisions]
+def made(settings: Settings) -> Iterator[Made]:
+    """Decisions that Kafka still has."""
+    for message in kafka.read_to_end(settings, [topics.DECISIONS]):
+        yield Made(message.timestamp()[1], _decision(message.value() or b""))
 
 
-def batches(settings: Settings) -> Iterator[list[Place]]:
-    """The micro-batches that were taken, each shard's in their order."""
-    for value in between(settings, topics.AUDIT, 0):
-        audit = _audit(value)
-        if isinstance(audit, Outcomes):
-            yield [(audit.topics[row[0]], row[1], row[2]) for row in audit.rows]
+def steps(settings: Settings) -> Iterator[Step]:
+    """The steps that were taken, each shard's in their order."""
+    for message in kafka.read_to_end(settings, [topics.AUDIT]):
+        told = _audit(message.value() or b"")
+        if isinstance(told, Outcomes):
+            yield Step(message.timestamp()[1], told)
 
 
 def between(
@@ -104,8 +128,9 @@ def control_log(settings: Settings) -> list[Entry]:
             *(rows[name].to_pylist() for name in ("topic_offset", "ingested_ms", "key", "value")),
             strict=True,
         ):
-            found[offset] = Entry(came_ms, key, value)
+            found[offset] = Entry(offset, came_ms, key, value)
     for message in kafka.read_to_end(settings, [topics.CONTROL]):
         key = (message.key() or b"").decode("utf-8", "replace")
-        found[cast(int, message.offset())] = Entry(message.timestamp()[1], key, message.value())
+        offset = cast(int, message.offset())
+        found[offset] = Entry(offset, message.timestamp()[1], key, message.value())
     return [found[offset] for offset in sorted(found)]

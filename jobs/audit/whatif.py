@@ -10,10 +10,8 @@ from typing import Final
 import msgspec
 import typer
 
-from jobs.audit.attempts import Input
 from jobs.audit.other_model import foretold, read_model, sentence
-from jobs.audit.pins import Entry
-from jobs.audit.recorded import between, control_log, inputs
+from jobs.audit.recorded import Entry, Input, between, control_log, inputs
 from jobs.audit.worth import changes, sentences
 from jobs.campaigns.dry_run import changed, published_states, report
 from jobs.campaigns.files import read_files
@@ -58,7 +56,8 @@ def other_campaigns(
     if other is not None:
         after[control_key(other)] = encode(other)
     found = sorted(
-        (each for each in inputs(settings) if from_ms <= each.came_ms < to_ms), key=_in_order
+        (each for each in inputs(settings) if each.user_id and from_ms <= each.came_ms < to_ms),
+        key=_in_order,
     )
     if not found:
         raise UserMistake(
@@ -123,7 +122,7 @@ def other_policy(
 def in_force(log: Sequence[Entry], moment_ms: int) -> dict[str, bytes]:
     """The control records in force at a moment, by key."""
     found: dict[str, bytes] = {}
-    for came_ms, key, value in log:
+    for _, came_ms, key, value in log:
         if came_ms > moment_ms:
             break
         found.pop(key, None)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Final
 
-from schemas.audit import Candidate, Outcomes, PlanUpdate, RollOut, Shadow
+from schemas.audit import Candidate, Outcomes, PlanUpdate, RollOut, Shadow, TakenUp
 from schemas.change import Change
 from schemas.control import (
     AbsenceTrigger,
@@ -257,7 +257,16 @@ RECORDS: Final[dict[str, Any]] = {
     "dead-letter": DeadLetter(
         "broken_json", "not UTF-8", "beckon.events.v1", 3, 41, "0" * 64, 9, "//8=", TS
     ),
-    "audit-outcomes": Outcomes("a7", ["beckon.events.v1"], [(0, 3, 41, "dead", "broken_json")]),
+    "audit-outcomes": Outcomes(
+        "a7",
+        ["beckon.events.v1", "beckon.outcomes.v1"],
+        [(0, 3, 41, "dead", "broken_json")],
+        number=9,
+        heard=52,
+        ticks=[(TS, 3)],
+        given=[(0, 3, 41), (1, 0, 6)],
+        taken_up=TakenUp(40, 51, {0: (5, 6)}),
+    ),
     "audit-candidate": Candidate(
         "d-1", "ann", "spring", 3, "e-1", TS, "suppressed", "consent", "no_opt_in", 0.0625, "m-4", 2
     ),

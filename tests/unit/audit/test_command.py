@@ -6,7 +6,7 @@ import pytest
 
 from jobs.audit import command, whatif
 from jobs.audit.command import audit
-from jobs.audit.pins import Entry
+from jobs.audit.recorded import Entry
 from jobs.audit.whatif import in_force
 from jobs.replay.command import replay
 from schemas.errors import UserMistake
@@ -32,7 +32,12 @@ def test_replay_takes_files_or_a_topic() -> None:
 
 
 def test_what_was_in_force_is_the_newest_of_each_key_up_to_then() -> None:
-    log = [Entry(1, "a", b"1"), Entry(2, "b", b"1"), Entry(3, "a", b"2"), Entry(4, "b", None)]
+    log = [
+        Entry(0, 1, "a", b"1"),
+        Entry(1, 2, "b", b"1"),
+        Entry(2, 3, "a", b"2"),
+        Entry(3, 4, "b", None),
+    ]
     assert in_force(log, 2) == {"a": b"1", "b": b"1"}
     assert in_force(log, 3) == {"b": b"1", "a": b"2"}
     assert in_force(log, 9) == {"a": b"2"}
@@ -47,7 +52,7 @@ def test_a_policy_is_asked_of_the_log_alone() -> None:
 def nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     """A broker on which nothing was recorded."""
     for module in (command, whatif):
-        for name in ("inputs", "control_log", "made", "batches"):
+        for name in ("inputs", "control_log", "made", "steps", "config"):
             monkeypatch.setattr(module, name, lambda _settings: [], raising=False)
 
 

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
 from typing import Any
 
 import pytest
 from msgspec.structs import replace
 
-from jobs.audit.attempts import Place
-from jobs.audit.pins import ControlLog, Entry
-from jobs.audit.rerun import digest, rerun
+from jobs.audit.rerun import digest
 from jobs.market.loop import run as play
 from jobs.market.market import Market
 from schemas.experiment import Experiment, Variant
@@ -41,16 +38,11 @@ def tape() -> Tape:
     return found
 
 
-def again(tape: Tape, log: Sequence[Entry] | None = None, from_ms: int = AT) -> Any:
-    control = ControlLog(tape.log if log is None else log)
-    return rerun(tape.inputs, control, tape.made, from_ms, AT + 3 * HOUR)
-
-
 def test_what_was_decided_is_decided_again_to_the_byte(tape: Tape) -> None:
     assert len({made.decision.model_version for made in tape.made}) == 2
     assert len({made.decision.campaign_version for made in tape.made}) == 3 - 1
     assert max(made.decision.posterior_version for made in tape.made) > 20
-    found = again(tape)
+    found = tape.again()
     assert found.decisions == len(tape.made) > 300
     assert (found.differing, found.missing, found.added) == ({}, [], [])
     assert found.equal == found.decisions
@@ -59,7 +51,7 @@ def test_what_was_decided_is_decided_again_to_the_byte(tape: Tape) -> None:
 
 
 def test_a_span_of_it_is_compared_alone(tape: Tape) -> None:
-    found = again(tape, from_ms=AT + HOUR)
+    found = tape.again(AT + HOUR)
     assert 0 < found.decisions < len(tape.made)
     assert found.digest_equal
 
@@ -67,34 +59,17 @@ def test_a_span_of_it_is_compared_alone(tape: Tape) -> None:
 def test_a_decision_that_was_tampered_with_is_found(tape: Tape) -> None:
     victim = tape.made[50]
     forged = victim._replace(decision=replace(victim.decision, score=victim.decision.score + 1e-9))
-    other = Tape([])
-    other.inputs, other.log = tape.inputs, tape.log
-    other.made = [forged if each is victim else each for each in tape.made]
-    found = again(other)
+    made = [forged if each is victim else each for each in tape.made]
+    found = tape.again(made=made)
     assert not found.digest_equal
     assert found.differing == {victim.decision.decision_id: ["score"]}
 
 
 def test_another_campaign_set_gives_another_digest(tape: Tape) -> None:
     log = [entry for entry in tape.log if entry.key != "campaign/viewed-again"]
-    found = again(tape, log)
+    found = tape.again(log=log)
     assert not found.digest_equal
     assert found.missing
-
-
-def test_who_was_first_of_two_partitions_is_told_by_the_batches_that_were_taken(tape: Tape) -> None:
-    draw = random.Random(4)
-    taken = [[each.place] for each in tape.inputs]
-    skewed = [
-        each if each.event_id else each._replace(came_ms=each.came_ms + draw.randrange(60_000))
-        for each in tape.inputs
-    ]
-    span = AT - HOUR, AT + 3 * HOUR
-    log = ControlLog(tape.log)
-    assert not rerun(skewed, log, tape.made, *span).digest_equal
-    found = rerun(skewed, log, tape.made, *span, batches=taken)
-    assert (found.differing, found.missing, found.added) == ({}, [], [])
-    assert found.digest_equal
 
 
 def test_models_of_a_canary_and_of_a_variant_decide_again_what_they_decided() -> None:
@@ -121,25 +96,6 @@ def test_models_of_a_canary_and_of_a_variant_decide_again_what_they_decided() ->
     play(market, found, market.events(AT, AT + HOUR, 4_000))
     versions = {made.decision.model_version for made in found.made}
     assert versions == {"ctr-1", "ctr-2", "ctr-3", "ctr-4"}
-    decided = again(found)
+    decided = found.again()
     assert (decided.differing, decided.missing, decided.added) == ({}, [], [])
     assert decided.digest_equal
-
-
-def test_what_was_decided_before_a_crash_had_what_was_taken_before_it(tape: Tape) -> None:
-    """After a crash outcomes wait for their place in Kafka's time, and before one they need not."""
-    draw = random.Random(9)
-    skewed = [
-        each if each.event_id else each._replace(came_ms=each.came_ms + draw.randrange(20_000))
-        for each in tape.inputs
-    ]
-    taken = [[each.place] for each in skewed]
-    batches: list[list[Place]] = []
-    for begin in range(0, len(taken), 1_000):
-        lost = skewed[begin + 600 : begin + 1_000]
-        batches += taken[begin : begin + 1_000]
-        batches += [[each.place] for each in sorted(lost, key=lambda each: each.came_ms)]
-    log, span = ControlLog(tape.log), (AT - HOUR, AT + 3 * HOUR)
-    found = rerun(skewed, log, tape.made, *span, batches=batches)
-    assert (found.differing, found.missing, found.added) == ({}, [], [])
-    assert found.digest_equal

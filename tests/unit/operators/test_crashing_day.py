@@ -17,12 +17,15 @@ from benchmarks.day import events, rules
 from benchmarks.day.judge import KINDS, Judge
 from benchmarks.day.replay import Recorded, digest, replay
 from benchmarks.prove_decisions import differences, side_by_side
+from jobs.audit.recorded import Entry, Input, Made, Step
+from jobs.audit.rerun import Rerun, rerun
 from operators import batch, names
 from operators.granting import Granter
 from operators.records import SEPARATOR, Output, Record
 from operators.sealing import leases_in
 from operators.shard import Decider, DeciderConfig, MemoryStore, shard_of
 from schemas import topics
+from schemas.audit import Outcomes, TakenUp
 from schemas.decision import Decision
 from schemas.wire import encode
 from tests.harness import control
@@ -52,6 +55,8 @@ class Stream:
         self.ledgers: dict[str, bytes] = {}
         self.asks: defaultdict[str, list[str]] = defaultdict(list)
         self.lent: list[tuple[str, bytes]] = []
+        self.made: list[Made] = []
+        self.steps: list[Step] = []
         self.saved: Saved = ({}, Counter(), {})
         self._start(first=True)
 
@@ -61,13 +66,35 @@ class Stream:
         def unread(_saved_ms: int) -> list[Record] | None:
             return None if first else self._outcomes()
 
-        config = DeciderConfig(shards=SHARDS, partitions=PARTITIONS, due_customers=self.served)
-        self._decider = Decider(config, control(*RULES), lambda _saved_ms: made, {}, unread)
-        for key, value in self.lent:
-            self._decider.on_control(key, value)
+        heard = len(RULES) + len(self.lent) - 1
+        self._decider = Decider(
+            self._config(),
+            [*control(*RULES), *self.lent],
+            lambda _saved_ms: made,
+            {},
+            unread,
+            heard=heard,
+            taken_up=TakenUp(len(RULES) - 1, heard),
+        )
         self._granter = Granter(leases_in(self.lent))
         self.asks.clear()
         self.tick()
+
+    def _config(self) -> DeciderConfig:
+        return DeciderConfig(shards=SHARDS, partitions=PARTITIONS, due_customers=self.served)
+
+    def again(self) -> Rerun:
+        """What is decided by the steps that were told."""
+        inputs = [
+            Input(record.ingested_ms, *record[:3], record.user_id, record.payload)
+            for records in self.log.values()
+            for record in records
+        ]
+        log = [
+            Entry(offset, 0, *record)
+            for offset, record in enumerate([*control(*RULES), *self.lent])
+        ]
+        return rerun(self.steps, inputs, log, self.made, 0, self.wall_ms + 1, self._config())
 
     def _outcomes(self) -> list[Record]:
         found = [
@@ -140,7 +167,8 @@ class Stream:
             self.ledgers[campaign], published = self._granter.on_asks(campaign, known, asked)
             for output in published:
                 self.lent.append((output.key, output.value))
-                self._decider.on_control(*self.lent[-1])
+                offset = len(RULES) + len(self.lent) - 1
+                self._decider.on_control(*self.lent[-1], offset=offset)
         self.asks.clear()
 
     def _hear(self, outputs: Iterable[Output]) -> None:
@@ -148,9 +176,11 @@ class Stream:
             topic, key, raw = output
             if topic == topics.DECISIONS:
                 self.published.append(msgspec.json.decode(raw, type=Decision))
+                self.made.append(Made(self.wall_ms, self.published[-1]))
             elif topic == topics.AUDIT and b'"rows"' in raw:
-                told = msgspec.json.decode(raw)
-                self.ended.update((told["topics"][row[0]], *row[1:3]) for row in told["rows"])
+                told = msgspec.json.decode(raw, type=Outcomes)
+                self.steps.append(Step(self.wall_ms, told))
+                self.ended.update((told.topics[row[0]], *row[1:3]) for row in told.rows)
             elif topic == names.ASKS:
                 self.asks[key].append(raw.decode("latin-1"))
 
@@ -215,5 +245,9 @@ def test_a_day_with_crashes_is_decided_as_the_log_alone_says(
     again = list(replay(inputs, RULES, stream.published))
     assert differences(stream.published, again) == []
     assert digest(again, RULES) == digest(stream.published, RULES)
+    by_steps = stream.again()
+    assert by_steps.lost == 0
+    assert (by_steps.differing, by_steps.missing, by_steps.added) == ({}, [], [])
+    assert by_steps.digest_equal
     everything = {record[:3] for records in stream.log.values() for record in records}
     assert stream.ended == everything
