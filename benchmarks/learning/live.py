@@ -120,6 +120,7 @@ def again(stream: Live, began_ms: int, what: str = "") -> dict[str, Any]:
         f"replay_differing{what}": len(found["differing"]),
         f"replay_missing{what}": len(found["missing"]),
         f"replay_added{what}": len(found["added"]),
+        f"replay_lost{what}": found["lost"],
     }
 
 

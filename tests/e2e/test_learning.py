@@ -55,10 +55,12 @@ def test_redis_shows_what_was_learned_and_the_challenger_which_decides_nothing(
     assert figures["decided_by_others_than_the_champion"] == 0
 
 
-def test_what_was_decided_is_decided_again_to_the_byte(figures: dict[str, Any]) -> None:
-    assert figures["replayed"] > 100
-    assert figures["digest_equal"]
-    assert figures["digest_equal_over_kills"]
+@pytest.mark.parametrize("over", ["", "_over_kills"])
+def test_what_was_decided_is_decided_again_to_the_byte(figures: dict[str, Any], over: str) -> None:
+    assert figures[f"replayed{over}"] > 100
+    for what in ("lost", "differing", "missing", "added"):
+        assert figures[f"replay_{what}{over}"] == 0, what
+    assert figures[f"digest_equal{over}"]
 
 
 def test_deciding_again_sends_nothing_and_moves_nothing(figures: dict[str, Any]) -> None:

@@ -66,16 +66,20 @@ class Stream:
         def unread(_saved_ms: int) -> list[Record] | None:
             return None if first else self._outcomes()
 
-        heard = len(RULES) + len(self.lent) - 1
+        # The loans are read at once, what else has come of the control topic is heard by and by.
+        self._heard = self.draw.randrange(len(self.lent) + 1)
+        before = len(RULES) - 1
         self._decider = Decider(
             self._config(),
-            [*control(*RULES), *self.lent],
+            [*control(*RULES), *self.lent[: self._heard]],
             lambda _saved_ms: made,
             {},
             unread,
-            heard=heard,
-            taken_up=TakenUp(len(RULES) - 1, heard),
+            heard=before + self._heard,
+            taken_up=TakenUp(before, before + len(self.lent)),
         )
+        for lease in leases_in(self.lent).values():
+            self._decider.world.leases.accept(lease)
         self._granter = Granter(leases_in(self.lent))
         self.asks.clear()
         self.tick()
@@ -167,8 +171,9 @@ class Stream:
             self.ledgers[campaign], published = self._granter.on_asks(campaign, known, asked)
             for output in published:
                 self.lent.append((output.key, output.value))
-                offset = len(RULES) + len(self.lent) - 1
-                self._decider.on_control(*self.lent[-1], offset=offset)
+        for offset, record in enumerate(self.lent[self._heard :], len(RULES) + self._heard):
+            self._decider.on_control(*record, offset=offset)
+        self._heard = len(self.lent)
         self.asks.clear()
 
     def _hear(self, outputs: Iterable[Output]) -> None:
