@@ -171,13 +171,13 @@ class Session:
     def _settle(self) -> None:
         """Wait until nothing more comes: what is late is late, not missing."""
         trail = AuditTrail(self._settings)
-        seen, since = trail.records(), time.monotonic()
+        seen, since = trail.told(), time.monotonic()
         deadline = since + _SETTLE_AT_MOST_S
         while time.monotonic() - since < _SETTLE_S and time.monotonic() < deadline:
             time.sleep(0.2)
-            records = trail.records()
-            if records != seen:
-                seen, since = records, time.monotonic()
+            told = trail.told()
+            if told != seen:
+                seen, since = told, time.monotonic()
         trail.close()
 
     def _pause(self) -> None:
