@@ -7,7 +7,7 @@
                                         decide ─┬ exposures, rewards ─ by campaign ▶ learn
                                            │    └ asks ─────────────── by campaign ▶ grant
                                            ▼                                        ▼
-         decisions │ profiles, dead-letters, examples, audit, rewards    posteriors, mixes, leases
+         audit, decisions │ profiles, dead-letters, examples, rewards    posteriors, mixes, leases
          └───────────────────────── sinks, routed by topic (JVM) ──────────────────────┘
 
 `operators.layout` has how batches cross into Python, `operators.shard` what happens to them.
