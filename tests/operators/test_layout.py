@@ -26,12 +26,13 @@ GRAPH = """
     import json
     from jobs.pipeline import define_pipeline, kafka_ends, pipeline_config
     from jobs.settings import Settings
+    from operators.control_log import Snapshot
     from operators import layout
 
     settings = Settings(data_dir={data_dir!r}, delivery={delivery!r})
     options = {{"python.execution-mode": {mode!r}}}
     environment = layout.remote_environment("127.0.0.1", 1, options)
-    define_pipeline(environment, kafka_ends(settings), pipeline_config(settings, "run", ()))
+    define_pipeline(environment, kafka_ends(settings), pipeline_config(settings, "run", Snapshot()))
     graph = environment._generate_stream_graph(clear_transformations=False)
     nodes = graph.getStreamNodes().toArray()
     print(json.dumps({{
