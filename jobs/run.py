@@ -79,7 +79,11 @@ def stop_stream(settings: Settings) -> str | None:
 
 def run(
     fresh: Annotated[
-        bool, typer.Option("--fresh", help="Forget all state; read the inputs from the start.")
+        bool,
+        typer.Option(
+            "--fresh",
+            help="Forget all state; read the inputs from the start, decide and publish again.",
+        ),
     ] = False,
     origin: Annotated[
         str | None,
