@@ -111,18 +111,21 @@ class Batch:
     def run(self, records: Sequence[str]) -> list[Output]:
         """Take records, then do what is due; returns the outputs."""
         early = self.early
+        out_of_turn = early.active
         in_turn = in_order(records)
         for record in in_turn:
             if record[0] == topics.OUTCOMES:
                 user_id = self._customer_of(record) if early.active else None
                 if early.deliver(record, user_id):
+                    out_of_turn = True
                     continue
             self._end(record, self._take(record))
         self._fire(self.clock.advance(self.lateness_ms), served_by_a_batch(len(records)))
         self._tend(self.clock.now_ms)
-        given = [(_PLACE[record[0]], record[1], record[2]) for record in in_turn]
-        if [row[:3] for row in self.rows] != given:
-            self.given = given
+        if out_of_turn:
+            given = [(_PLACE[record[0]], record[1], record[2]) for record in in_turn]
+            if [row[:3] for row in self.rows] != given:
+                self.given = given
         return self._commit()
 
     def read_ahead(self, records: Iterable[Record]) -> None:
@@ -148,7 +151,7 @@ class Batch:
         ):
             return []
         self._fire(clock_ms, self.decider.due_limit)
-        self.given = []
+        self.given = [] if self.rows else None
         return self._commit(publish=True)
 
     def _take(self, record: Record) -> Step:
@@ -347,7 +350,7 @@ class Batch:
             number=steps.number,
             heard=self.decider.heard,
             ticks=steps.ticks,
-            given=self.given if self.rows or self.given else None,
+            given=self.given,
             taken_up=steps.taken_up,
         )
         self.outputs.append(Output(topics.AUDIT, self.name, encode(audit)))

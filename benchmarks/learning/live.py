@@ -98,7 +98,7 @@ def hour(stream: Live, sizes: Sizes) -> dict[str, Any]:
     found = again(stream, began_ms) | what_if(stream, began_ms)
     settle(stream)
     after = times_sent(stream)
-    moved = accounted(stream).posterior_differences
+    moved = accounted(stream)[1].posterior_differences
     return {
         **found,
         "replay_sends": sum(after[name] > count for name, count in before.items()),
@@ -106,16 +106,17 @@ def hour(stream: Live, sizes: Sizes) -> dict[str, Any]:
     }
 
 
-def accounted(stream: Live) -> account.Account:
-    """The account once what was decided last is learned as well; what is lost stays lost.
+def accounted(stream: Live) -> tuple[list[account.Read], account.Account]:
+    """All records, and their account, once what was decided last is learned; what is lost stays so.
 
     The clock of a shard may move on when nothing has come for a while, and with it what was due.
     """
     deadline_s = time.monotonic() + _LEARNED_WITHIN_S
     while True:
-        found = account.account(everything(stream))
+        records = list(everything(stream))
+        found = account.account(records)
         if not found.posterior_differences or time.monotonic() > deadline_s:
-            return found
+            return records, found
         time.sleep(1.0)
 
 
@@ -175,10 +176,10 @@ def kills(stream: Live, sizes: Sizes, draw: random.Random) -> dict[str, Any]:
             tell(f"kill {number} of {len(moments)}, at {time.monotonic() - began_s:.1f} s")
         playing.result()
     settle(stream)
-    found = accounted(stream)
+    records, found = accounted(stream)
     for line in found.told:
         tell(f"WRONG: {line}")
-    examples = {each.key for each in everything(stream) if each.topic == topics.EXAMPLES}
+    examples = {each.key for each in records if each.topic == topics.EXAMPLES}
     with service(settings, *_ARCHIVE):
         archived(settings)
     kept, repeated = training_rows(settings)

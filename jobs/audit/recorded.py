@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple, cast
 
 import msgspec
@@ -58,14 +58,13 @@ class Head(msgspec.Struct):
     """What must be known of an input to put it in its place."""
 
     user_id: str
-    event_id: str = ""
 
 
 _head = msgspec.json.Decoder(Head).decode
 
 
 def head_of(payload: bytes) -> Head | None:
-    """Whose an input is and its id; None for one that the stream made a dead letter of."""
+    """Whose an input is; None for one that the stream made a dead letter of."""
     try:
         return _head(payload)
     except (msgspec.DecodeError, UnicodeDecodeError):
@@ -116,6 +115,16 @@ def between(
         value = message.value()
         if value is not None and (to_ms is None or message.timestamp()[1] < to_ms):
             yield value
+
+
+def newest(entries: Iterable[Entry]) -> dict[str, bytes]:
+    """What a part of the control log leaves in force, by key."""
+    found: dict[str, bytes] = {}
+    for entry in entries:
+        found.pop(entry.key, None)
+        if entry.value is not None:
+            found[entry.key] = entry.value
+    return found
 
 
 def control_log(settings: Settings) -> list[Entry]:

@@ -18,7 +18,7 @@ from typing import Final
 import msgspec
 from msgspec import Struct, field
 
-from jobs.audit.recorded import Entry, Input, Made, Step
+from jobs.audit.recorded import Entry, Input, Made, Step, newest
 from operators.records import Output, Record
 from operators.sealing import leases_in
 from operators.shard import (
@@ -198,7 +198,7 @@ class _Walk:
         self._heard = self._until(heard)
         self._decider = Decider(
             self._config,
-            _in_force(log[: self._heard]),
+            newest(log[: self._heard]).items(),
             lambda _saved_ms: standing,
             leases_in(_values(log[: self._until(how.submitted)])),
             in_order_as_they_come if how.unread is None else lambda _saved_ms: self._ahead(how),
@@ -252,16 +252,6 @@ def _checkpoints(steps: Iterable[Step]) -> Iterator[int]:
 
 def _values(entries: Iterable[Entry]) -> Iterator[tuple[str, bytes]]:
     return ((entry.key, entry.value) for entry in entries if entry.value is not None)
-
-
-def _in_force(entries: Iterable[Entry]) -> Iterator[tuple[str, bytes]]:
-    """The newest of each key, as the stream has it that begins there."""
-    found: dict[str, bytes] = {}
-    for entry in entries:
-        found.pop(entry.key, None)
-        if entry.value is not None:
-            found[entry.key] = entry.value
-    return iter(found.items())
 
 
 def _record(each: Input) -> Record:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
+from itertools import takewhile
 from pathlib import Path
 from typing import Final
 
@@ -11,7 +12,7 @@ import msgspec
 import typer
 
 from jobs.audit.other_model import foretold, read_model, sentence
-from jobs.audit.recorded import Entry, Input, between, control_log, inputs
+from jobs.audit.recorded import Entry, Input, between, control_log, inputs, newest
 from jobs.audit.worth import changes, sentences
 from jobs.campaigns.dry_run import changed, published_states, report
 from jobs.campaigns.files import read_files
@@ -121,14 +122,7 @@ def other_policy(
 
 def in_force(log: Sequence[Entry], moment_ms: int) -> dict[str, bytes]:
     """The control records in force at a moment, by key."""
-    found: dict[str, bytes] = {}
-    for _, came_ms, key, value in log:
-        if came_ms > moment_ms:
-            break
-        found.pop(key, None)
-        if value is not None:
-            found[key] = value
-    return found
+    return newest(takewhile(lambda entry: entry.came_ms <= moment_ms, log))
 
 
 def _log(settings: Settings, from_ms: int, to_ms: int) -> Iterator[Example | Reward]:
